@@ -1,0 +1,159 @@
+"""The values that travel between stages: plain dataclasses of numpy arrays, no torch, no I/O.
+
+Shapes use V for vertices (or points) of the target and J = 4 for views. Images are RGB uint8 HxWx3.
+Lengths are metres; boxes are pixels of the upright photo, x to the right and y down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "Box",
+    "ContactAnswer",
+    "LargestPerson",
+    "ModelIdentity",
+    "PersonSelector",
+    "PointOnPerson",
+    "Question",
+    "Target",
+    "Task",
+    "VertexContact",
+    "WholePhoto",
+]
+
+
+class Task(str, Enum):
+    """What is asked about a photo (paper, section 3)."""
+
+    BINARY = "binary"
+    """Which body vertices touch anything."""
+    SEMANTIC = "semantic"
+    """Which body vertices touch this object."""
+    SCENE = "scene"
+    """Which body vertices touch the ground and other supporting surfaces."""
+    OBJECT = "object"
+    """Which vertices (or points) of the object are touched: affordance or contact."""
+
+    @property
+    def target(self) -> Target:
+        """The surface the answer lies on."""
+        return Target.OBJECT if self is Task.OBJECT else Target.HUMAN
+
+
+class Target(str, Enum):
+    """The surface on which contact is predicted."""
+
+    HUMAN = "human"
+    OBJECT = "object"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question on one photo.
+
+    Attributes:
+        task: what is asked.
+        object_name: the object's everyday name ("tennis racket"); ignored by BINARY and SCENE.
+    """
+
+    task: Task
+    object_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ContactAnswer:
+    """What the vision-language stage says to one question.
+
+    Attributes:
+        text: the generated answer, special tokens included as text, end token removed.
+        embedding: the projected embedding of the contact token (the paper's E), float32 [256];
+            None when the model emitted no contact token, which means "no contact".
+        token: the contact token's text ("[SEG]", "[HSEG]", "[OSEG]"), None when there is none.
+        confidence: geometric mean of the probabilities of the generated tokens up to and including the contact
+            token, in [0, 1].
+        parts: body parts that the text names, in the text's order ("left hand").
+        affordance: affordance that the text names ("grasp"), None when it names none.
+        generated_tokens: how many tokens were decoded.
+    """
+
+    text: str
+    embedding: NDArray[np.float32] | None
+    token: str | None
+    confidence: float
+    parts: tuple[str, ...] = ()
+    affordance: str | None = None
+    generated_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class VertexContact:
+    """Contact lifted to a surface.
+
+    Attributes:
+        probabilities: float32 [V] in [0, 1].
+        view_logits: low-resolution mask logits, float32 [J, 256, 256], in the order of the view set; None for an
+            answer without a contact token.
+    """
+
+    probabilities: NDArray[np.float32]
+    view_logits: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which weights answered.
+
+    Attributes:
+        name: the model set ("nano", "llava-13b") or the folder's name.
+        checkpoint_hash: sha256 over the weights' manifest, hex.
+        trained: False as long as the weights are not trained for contact: such answers mean nothing.
+        notice: a sentence to print beside every answer when it must not be trusted, else "".
+    """
+
+    name: str
+    checkpoint_hash: str
+    trained: bool = True
+    notice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A person by bounding box, pixels of the upright photo: (left, top, right, bottom), right and bottom exclusive."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True, slots=True)
+class PointOnPerson:
+    """A person by one pixel on them."""
+
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class LargestPerson:
+    """The person who covers the largest area of the photo (the default)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WholePhoto:
+    """No person is singled out: the model sees the photo as it is, as the published models were trained."""
+
+
+PersonSelector = Box | PointOnPerson | LargestPerson | WholePhoto
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimings:
+    """Seconds spent per stage, by stage name."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
