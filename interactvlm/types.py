@@ -7,7 +7,7 @@ Lengths are metres; boxes are pixels of the upright photo, x to the right and y 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +19,17 @@ __all__ = [
     "ModelIdentity",
     "PersonSelector",
     "PointOnPerson",
+    "Prediction",
     "Question",
     "Target",
     "Task",
+    "TaskResult",
     "VertexContact",
     "WholePhoto",
 ]
 
 
-class Task(str, Enum):
+class Task(StrEnum):
     """What is asked about a photo (paper, section 3)."""
 
     BINARY = "binary"
@@ -45,7 +47,7 @@ class Task(str, Enum):
         return Target.OBJECT if self is Task.OBJECT else Target.HUMAN
 
 
-class Target(str, Enum):
+class Target(StrEnum):
     """The surface on which contact is predicted."""
 
     HUMAN = "human"
@@ -153,7 +155,68 @@ PersonSelector = Box | PointOnPerson | LargestPerson | WholePhoto
 
 
 @dataclass(frozen=True, slots=True)
-class StageTimings:
-    """Seconds spent per stage, by stage name."""
+class TaskResult:
+    """The answer to one task about one photo.
 
-    seconds: dict[str, float] = field(default_factory=dict)
+    Attributes:
+        task: what was asked.
+        object_name: the object's name as asked; "" for BINARY and SCENE.
+        probabilities: contact probability per vertex (or point) of the target, float32 [V].
+        threshold: probability from which a vertex counts as touched.
+        surface: topology name of the body ("anny", "smplh"), or the content hash of the object's mesh.
+        text: what the language model said.
+        confidence: of the text, in [0, 1] (see `ContactAnswer`).
+        parts_named: body parts the text names.
+        parts_touched: body parts of which at least 10 % of the vertices are touched; empty for objects.
+        affordance: affordance the text names, None when it names none.
+        contact_token: the contact token emitted, None when the model saw no contact.
+        view_logits: mask logits per view, float32 [J, 256, 256]; None without a contact token.
+    """
+
+    task: Task
+    object_name: str
+    probabilities: NDArray[np.float32]
+    threshold: float
+    surface: str
+    text: str
+    confidence: float
+    parts_named: tuple[str, ...] = ()
+    parts_touched: tuple[str, ...] = ()
+    affordance: str | None = None
+    contact_token: str | None = None
+    view_logits: NDArray[np.float32] | None = None
+
+    @property
+    def target(self) -> Target:
+        """The surface the probabilities lie on."""
+        return self.task.target
+
+    @property
+    def vertex_ids(self) -> NDArray[np.int64]:
+        """Ids of the touched vertices, ascending."""
+        return np.flatnonzero(self.probabilities >= self.threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Everything known about one photo after one call.
+
+    Attributes:
+        photo_sha256: hash of the upright RGB pixels, hex.
+        photo_size: (height, width) in pixels.
+        region: the part of the photo that the model saw, None for all of it.
+        person: the chosen person's box, None when nobody was singled out.
+        model: which weights answered.
+        results: one entry a task and object, in the order asked.
+        timings: seconds by stage name.
+        notices: sentences a reader must see beside the answers (an untrained model, nobody found ...).
+    """
+
+    photo_sha256: str
+    photo_size: tuple[int, int]
+    model: ModelIdentity
+    results: tuple[TaskResult, ...]
+    region: Box | None = None
+    person: Box | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
