@@ -59,10 +59,12 @@ def test_grey_becomes_rgb() -> None:
     assert load_photo(_encode(Image.new("L", (20, 20), 7), "PNG")).shape == (20, 20, 3)
 
 
-def _png_header(width: int, height: int) -> bytes:
+def _png_declaring(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunk = b"IHDR" + header
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b"")
 
 
 def _animated() -> bytes:
@@ -77,8 +79,8 @@ def _animated() -> bytes:
         (b"This is not a picture.", "is not a readable"),
         (_encode(_noise(), "PNG")[:2000], "damaged or truncated"),
         (_encode(_noise(), "JPEG")[:-300], "damaged or truncated"),
-        (_png_header(100_000, 100_000), "has more pixels than the limit of 64000000"),
-        (_png_header(20_000, 100), "20000x100 pixels; the limit is 16384 a side"),
+        (_png_declaring(100_000, 100_000), "has more pixels than the limit of 64000000"),
+        (_png_declaring(20_000, 100), "20000x100 pixels; the limit is 16384 a side"),
         (_encode(Image.new("CMYK", (20, 20)), "JPEG"), "colour mode CMYK"),
         (_animated(), "is animated (3 frames)"),
         (_encode(_gradient(), "GIF"), "is not a readable"),
