@@ -1,0 +1,42 @@
+"""The command's frame: sub-commands, one sentence per error, exit codes.
+
+Exit codes: 0 done, 1 an unexpected failure, 2 bad input or usage, 3 a checkpoint or package is missing or unusable,
+4 the time limit passed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from interactvlm.cli import checkpoints, info, predict
+from interactvlm.cli.console import console
+from interactvlm.errors import InteractVLMError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="interactvlm",
+    help="From one photograph: which vertices of a human body touch which object, and where on the object.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("predict")(predict.predict)
+app.command("convert-checkpoint")(checkpoints.convert_checkpoint)
+app.command("doctor")(checkpoints.doctor)
+app.command("info")(info.info)
+app.command("setup-nano")(info.setup_nano)
+
+
+def main() -> None:
+    """Run the command; every deliberate error becomes one sentence on stderr and its exit code."""
+    try:
+        app()
+    except InteractVLMError as error:
+        console.print(f"error: {error}", style="bold red", markup=False, highlight=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        console.print("interrupted; nothing was written", style="bold red")
+        sys.exit(130)

@@ -1,0 +1,72 @@
+"""What the user types, turned into the library's values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interactvlm.errors import InputError, QuestionError
+from interactvlm.pipeline import ObjectQuery
+from interactvlm.types import Box, LargestPerson, PersonSelector, PointOnPerson, WholePhoto
+
+if TYPE_CHECKING:
+    from interactvlm.geometry.mesh import Mesh, PointCloud
+
+__all__ = ["parse_objects", "parse_person"]
+
+
+def parse_person(text: str) -> PersonSelector:
+    """`largest`, `whole`, `X,Y` (a pixel on the person) or `LEFT,TOP,RIGHT,BOTTOM`.
+
+    Raises:
+        QuestionError: the text is none of these.
+    """
+    if text == "largest":
+        return LargestPerson()
+    if text == "whole":
+        return WholePhoto()
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) == 2:
+        return PointOnPerson(*numbers)
+    if len(numbers) == 4:
+        return Box(*numbers)
+    raise QuestionError("--person", f"is {text!r}; known: largest, whole, X,Y or LEFT,TOP,RIGHT,BOTTOM (pixels)")
+
+
+def parse_objects(names: Sequence[str], meshes: Sequence[str]) -> list[ObjectQuery]:
+    """Pair object names with mesh files.
+
+    Args:
+        names: values of `--object`, in order.
+        meshes: values of `--mesh`: `NAME=FILE`, or `FILE` alone where exactly one object is named.
+
+    Raises:
+        InputError: a mesh belongs to no named object, or an object gets two.
+        MeshError: a file cannot be used.
+    """
+    surfaces: dict[str, Mesh | PointCloud] = {}
+    for value in meshes:
+        name, separator, file = value.partition("=")
+        if not separator:
+            if len(names) != 1:
+                raise InputError("--mesh", f"{value!r} must be NAME=FILE, with NAME one of the {len(names)} objects")
+            name, file = names[0], value
+        if name not in names:
+            raise InputError("--mesh", f"{value!r} names no --object; known: {', '.join(names) or 'none'}")
+        if name in surfaces:
+            raise InputError("--mesh", f"gives {name!r} two meshes")
+        surfaces[name] = _load_surface(Path(file))
+    return [ObjectQuery(name, surfaces.get(name)) for name in names]
+
+
+def _load_surface(path: Path) -> Mesh | PointCloud:
+    from interactvlm.geometry.load import MESH_TYPES, load_mesh, load_point_cloud
+
+    file_type = path.suffix.lower().removeprefix(".")
+    if file_type in MESH_TYPES:
+        return load_mesh(path, file_type=file_type)
+    return load_point_cloud(path, file_type=file_type)

@@ -1,0 +1,94 @@
+"""`interactvlm predict`: one photo to contacts, files and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from interactvlm.cli.console import console, print_json, step_progress
+from interactvlm.cli.inputs import parse_objects, parse_person
+from interactvlm.config import load_settings
+from interactvlm.facade import InteractVLM, parse_task
+from interactvlm.photo import load_photo
+from interactvlm.results.archive import prediction_to_dict
+from interactvlm.results.write import write_prediction
+from interactvlm.types import Prediction
+
+__all__ = ["predict"]
+
+
+def predict(
+    photo: Annotated[Path, typer.Argument(help="JPEG, PNG, WebP or BMP; EXIF rotation is honoured.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results; made when missing.")],
+    objects: Annotated[
+        list[str] | None, typer.Option("--object", help="An object's everyday name; repeat for more.")
+    ] = None,
+    mesh: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=FILE (GLB, PLY, OBJ, or a point cloud), or FILE where one object is named."),
+    ] = None,
+    person: Annotated[str, typer.Option(help="largest, whole, X,Y or LEFT,TOP,RIGHT,BOTTOM in pixels.")] = "largest",
+    task: Annotated[
+        list[str] | None, typer.Option(help="binary, semantic, scene or object; repeat for more. Default: by --object.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="nano, or a checkpoint folder.")] = None,
+    vision_tower: Annotated[str | None, typer.Option(help="CLIP folder of a published checkpoint.")] = None,
+    body: Annotated[str | None, typer.Option(help="Body model file or folder of a published checkpoint.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Force the answer's beginning: quicker, less accurate.")] = False,
+    timeout: Annotated[float | None, typer.Option(help="Seconds after which to give up.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
+) -> None:
+    """Contacts of one person in one photo: npz, JSON, GLB and PNG files in OUT."""
+    pixels = load_photo(photo)
+    selector = parse_person(person)
+    queries = parse_objects(objects or [], mesh or [])
+    tasks = [parse_task(name) for name in task] if task else None
+    settings = load_settings(
+        file=config,
+        overrides={"model": model, "vision_tower": vision_tower, "body": body, "device": device, "dtype": dtype},
+    )
+    from interactvlm.local import load_pipeline
+    from interactvlm.pipeline import plan_questions
+
+    plan_questions(queries, tasks)  # a question that cannot be asked is told before any weight is loaded
+    with step_progress() as step:
+        step(f"loading {settings.model}")
+        pipeline, closing = load_pipeline(settings, progress=step)
+        with InteractVLM(pipeline, closing=closing) as loaded:
+            answer = loaded.predict(
+                pixels, objects=queries, tasks=tasks, person=selector, fast=fast, timeout=timeout, progress=step
+            )
+            step("writing results")
+            surfaces = {item.surface.content_hash: item.surface for item in queries if item.surface is not None}
+            files = write_prediction(answer, out, stem=photo.stem, photo=pixels, body=loaded.body, surfaces=surfaces)
+    if as_json:
+        print_json({**prediction_to_dict(answer), "files": [str(path) for path in files]})
+    else:
+        _print_table(answer, files)
+
+
+def _print_table(answer: Prediction, files: list[Path]) -> None:
+    for notice in answer.notices:
+        console.print(notice, style="bold yellow", markup=False)
+    table = Table(title=f"{answer.model.name}, {sum(answer.timings.values()):.1f} s")
+    for heading in ("task", "object", "vertices", "parts", "confidence", "answer"):
+        table.add_column(heading)
+    for result in answer.results:
+        row: list[Any] = [
+            result.task.value,
+            result.object_name or "-",
+            f"{len(result.vertex_ids)} of {len(result.probabilities)}",
+            ", ".join(result.parts_touched) or result.affordance or "-",
+            f"{result.confidence:.2f}",
+            result.text,
+        ]
+        table.add_row(*row)
+    console.print(table)
+    for path in files:
+        console.print(str(path), markup=False, highlight=False)

@@ -1,0 +1,245 @@
+"""One photo, one person, many objects and tasks, one call (paper, section 3 and figure 2).
+
+The pipeline knows what depends on what and nothing else: who answers is behind the Protocols of `stages`. All
+questions about a photo go to the language stage together, so that they share the work done on the photo.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interactvlm.body.parts import parts_in_contact
+from interactvlm.errors import QuestionError
+from interactvlm.photo import photo_from_array, photo_sha256
+from interactvlm.stages import CallContext, LanguageStage, LocalizationStage, PersonStage
+from interactvlm.types import (
+    Box,
+    ContactAnswer,
+    LargestPerson,
+    PersonSelector,
+    Prediction,
+    Question,
+    Target,
+    Task,
+    TaskResult,
+    VertexContact,
+)
+
+if TYPE_CHECKING:
+    from interactvlm.geometry.mesh import Mesh, PointCloud
+
+__all__ = ["HUMAN_THRESHOLD", "MAX_QUESTIONS", "OBJECT_THRESHOLD", "ObjectQuery", "Pipeline", "plan_questions"]
+
+#: A body vertex is touched from this probability on (paper, section 4).
+HUMAN_THRESHOLD = 0.5
+#: An object vertex likewise (release: the joint fit's threshold for objects).
+OBJECT_THRESHOLD = 0.3
+#: Questions one call may ask about one photo.
+MAX_QUESTIONS = 64
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectQuery:
+    """An object in the photo.
+
+    Attributes:
+        name: its everyday name ("tennis racket").
+        surface: its mesh or points, where contact on the object is asked for.
+    """
+
+    name: str
+    surface: Mesh | PointCloud | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _PlannedQuestion:
+    question: Question
+    surface: Mesh | PointCloud | None = None
+
+
+def plan_questions(objects: Sequence[ObjectQuery], tasks: Sequence[Task] | None) -> list[Question]:
+    """The questions one call asks, in the order of its results.
+
+    Args:
+        objects: the objects named.
+        tasks: what to ask; None asks SEMANTIC for every object, OBJECT for every object that has a surface, and BINARY
+            when no object is named.
+
+    Raises:
+        QuestionError: a task needs an object (or its mesh) that is not given, or there are too many questions.
+    """
+    return [planned.question for planned in _plan(objects, tasks)]
+
+
+def _plan(objects: Sequence[ObjectQuery], tasks: Sequence[Task] | None) -> list[_PlannedQuestion]:
+    with_surface = [item for item in objects if item.surface is not None]
+    if tasks is None:
+        tasks = [Task.SEMANTIC, *([Task.OBJECT] if with_surface else [])] if objects else [Task.BINARY]
+    planned: list[_PlannedQuestion] = []
+    for task in dict.fromkeys(tasks):
+        if task in (Task.BINARY, Task.SCENE):
+            planned.append(_PlannedQuestion(Question(task)))
+        elif task is Task.SEMANTIC:
+            if not objects:
+                raise QuestionError("task", "semantic needs at least one object name")
+            planned += [_PlannedQuestion(Question(task, item.name)) for item in objects]
+        else:
+            if not with_surface:
+                raise QuestionError("task", "object needs at least one object with a mesh or point cloud")
+            planned += [_PlannedQuestion(Question(task, item.name), item.surface) for item in with_surface]
+    if not planned:
+        raise QuestionError("task", "is empty: nothing is asked")
+    if len(planned) > MAX_QUESTIONS:
+        raise QuestionError("objects", f"ask {len(planned)} questions; the limit is {MAX_QUESTIONS} a photo")
+    return planned
+
+
+class Pipeline:
+    """Photo to contacts over the given stages.
+
+    Args:
+        language: Psi and Gamma.
+        localization: Phi, Theta, Omega and the lift.
+        people: finds the chosen person; None when only the whole photo or a box is ever asked for.
+    """
+
+    def __init__(
+        self, *, language: LanguageStage, localization: LocalizationStage, people: PersonStage | None = None
+    ) -> None:
+        self.language = language
+        self.localization = localization
+        self.people = people
+
+    async def predict(
+        self,
+        photo: NDArray[np.uint8],
+        *,
+        objects: Sequence[ObjectQuery] = (),
+        tasks: Sequence[Task] | None = None,
+        person: PersonSelector | None = None,
+        fast: bool = False,
+        context: CallContext | None = None,
+        progress: Progress | None = None,
+    ) -> Prediction:
+        """Contacts of one person in one photo.
+
+        Args:
+            photo: upright RGB uint8 [H, W, 3].
+            objects: objects to ask about; several share the photo's work.
+            tasks: what to ask (see `plan_questions`).
+            person: whom; default the largest person in the photo.
+            fast: force the answer's beginning instead of generating it: quicker, less accurate, names no parts.
+            context: deadline and cancellation.
+            progress: called with each stage's name as it begins.
+
+        Returns:
+            One result a question, in the order of `plan_questions`.
+
+        Raises:
+            InputError: the photo, an object, the person or a task is not usable.
+            DeadlineExceededError, CancelledError: as the context says.
+        """
+        context = context or CallContext()
+        photo = photo_from_array(photo)
+        plan = _plan(objects, tasks)
+        clock = _StageClock(context, progress)
+        with clock.stage("person"):
+            choice = None
+            if self.people is not None:
+                choice = await self.people.choose(photo, person or LargestPerson(), context=context)
+        region = choice.region if choice else None
+        with clock.stage("language"):
+            seen = _crop(photo, region)
+            questions = [item.question for item in plan]
+            answers = await self.language.answer(seen, questions, fast=fast, context=context)
+        with clock.stage("localization"):
+            contacts = await self._localize(plan, answers, context)
+        identity = self.language.identity
+        notices = (*((identity.notice,) if identity.notice else ()), *(choice.notices if choice else ()))
+        return Prediction(
+            photo_sha256=photo_sha256(photo),
+            photo_size=(photo.shape[0], photo.shape[1]),
+            model=identity,
+            results=tuple(map(self._result, plan, answers, contacts)),
+            region=region,
+            person=choice.person if choice else None,
+            timings=clock.seconds,
+            notices=notices,
+        )
+
+    async def _localize(
+        self, plan: Sequence[_PlannedQuestion], answers: Sequence[ContactAnswer], context: CallContext
+    ) -> list[VertexContact]:
+        """Contacts in the plan's order: one call for the body, one for each distinct object surface."""
+        by_surface: dict[str, list[int]] = {}
+        for index, item in enumerate(plan):
+            key = item.surface.content_hash if item.surface is not None else ""
+            by_surface.setdefault(key, []).append(index)
+        found: dict[int, VertexContact] = {}
+        for indices in by_surface.values():
+            group = [answers[i] for i in indices]
+            surface = plan[indices[0]].surface
+            if surface is None:
+                contacts = await self.localization.body_contacts(group, context=context)
+            else:
+                contacts = await self.localization.object_contacts(surface, group, context=context)
+            found.update(zip(indices, contacts, strict=True))
+            context.check()
+        return [found[i] for i in range(len(plan))]
+
+    def _result(self, item: _PlannedQuestion, answer: ContactAnswer, contact: VertexContact) -> TaskResult:
+        task = item.question.task
+        on_body = task.target is Target.HUMAN
+        threshold = HUMAN_THRESHOLD if on_body else OBJECT_THRESHOLD
+        body = self.localization.body
+        surface = body.topology if item.surface is None else item.surface.content_hash
+        touched = contact.probabilities >= threshold
+        return TaskResult(
+            task=task,
+            object_name=item.question.object_name,
+            probabilities=contact.probabilities,
+            threshold=threshold,
+            surface=surface,
+            text=answer.text,
+            confidence=answer.confidence,
+            parts_named=answer.parts,
+            parts_touched=parts_in_contact(touched, body.part_index) if on_body else (),
+            affordance=answer.affordance,
+            contact_token=answer.token,
+            view_logits=contact.view_logits,
+        )
+
+
+class _StageClock:
+    """Measures stages and checks the deadline between them."""
+
+    def __init__(self, context: CallContext, progress: Progress | None) -> None:
+        self.seconds: dict[str, float] = {}
+        self._context = context
+        self._progress = progress
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self._context.check()
+        if self._progress is not None:
+            self._progress(name)
+        begin = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - begin
+        self._context.check()
+
+
+def _crop(photo: NDArray[np.uint8], region: Box | None) -> NDArray[np.uint8]:
+    if region is None:
+        return photo
+    left, top, right, bottom = (round(v) for v in (region.left, region.top, region.right, region.bottom))
+    return np.ascontiguousarray(photo[top:bottom, left:right])
