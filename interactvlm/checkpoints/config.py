@@ -6,17 +6,53 @@ that mean "as published".
 
 from __future__ import annotations
 
-import json
+import math
 from dataclasses import dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from interactvlm.checkpoints.json_file import read_json_object
 from interactvlm.errors import CheckpointError
 
 __all__ = ["ReleaseConfig", "TokenType"]
 
 TokenType = Literal["Gen", "Gen-Hu-Obj", "Gen-Int"]
 _BASE_TOKEN_TYPES = ("Gen", "Gen-Hu-Obj", "Gen-Int")
+_TOKEN_INDEX_OF = {
+    "seg_token_idx": "[SEG]",
+    "hseg_token_idx": "[HSEG]",
+    "oseg_token_idx": "[OSEG]",
+    "iseg_token_idx": "[ISEG]",
+}
+_REQUIRED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+#: Keys that may be null in the file although they have a type.
+_OPTIONAL_INTEGERS = ("num_key_value_heads", *_TOKEN_INDEX_OF)
+#: Inclusive limits. The upper ones are far above any model, and keep a wrong file from asking for absurd memory.
+_LIMITS: dict[str, tuple[float, float]] = {
+    "hidden_size": (1, 1 << 16),
+    "intermediate_size": (1, 1 << 18),
+    "num_hidden_layers": (1, 1024),
+    "num_attention_heads": (1, 1024),
+    "num_key_value_heads": (1, 1024),
+    "vocab_size": (1, 1 << 24),
+    "max_position_embeddings": (1, 1 << 24),
+    "rms_norm_eps": (1e-12, 1.0),
+    "rope_theta": (1.0, 1e12),
+    "mm_hidden_size": (1, 1 << 16),
+    "mm_vision_select_layer": (-256, 256),
+    "img_emb_len": (0, 1 << 16),
+    "out_dim": (1, 1 << 16),
+    "hC_loss_weight": (0.0, 1e9),
+    "oC_loss_weight": (0.0, 1e9),
+    "vision_pool": (1, 64),
+    "sam_image_size": (16, 1 << 13),
+}
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "cam_encoder_type": ("vi_v1", "simple", "view_index"),
+    "multiview_channels": (1, 4),
+    "tokenizer": ("sentencepiece", "json"),
+    "prompt_style": ("vicuna_v1", "chatml"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +154,11 @@ class ReleaseConfig:
         return "-DifDe" in self.token_type
 
     @property
+    def has_splitter(self) -> bool:
+        """Whether an attention splitter stands between the camera gate and the mask decoder."""
+        return self.base_token_type in ("Gen-Hu-Obj", "Gen-Int")
+
+    @property
     def has_human_head(self) -> bool:
         """Whether the checkpoint answers questions about the body."""
         return self.hC_loss_weight > 0
@@ -132,54 +173,108 @@ class ReleaseConfig:
         """Embeddings that `<image>` expands to."""
         return self.img_emb_len + 1
 
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def contact_token_ids(self) -> dict[str, int]:
+        """Text of each contact token the model has -> its id ("[SEG]" -> 32000)."""
+        ids = {text: getattr(self, key) for key, text in _TOKEN_INDEX_OF.items()}
+        return {text: index for text, index in ids.items() if index is not None}
+
     @classmethod
     def from_folder(cls, folder: Path) -> ReleaseConfig:
         """Read `folder/config.json`.
 
         Raises:
-            CheckpointError: the file is missing, not JSON, lacks a key or holds a value of the wrong type.
+            CheckpointError: the file is missing, not JSON, lacks a key or holds a value of the wrong type or range.
         """
         path = folder / "config.json"
-        try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise CheckpointError(folder, "has no config.json; see `interactvlm doctor`") from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise CheckpointError(path, f"is not valid JSON: {error}") from None
-        if not isinstance(raw, dict):
-            raise CheckpointError(path, "must hold one JSON object")
-        return cls.from_dict(raw, source=path)
+        if not path.exists():
+            raise CheckpointError(folder, "has no config.json; see `interactvlm doctor`")
+        return cls.from_dict(read_json_object(path), source=path)
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any], *, source: object) -> ReleaseConfig:
-        """Take the known keys of `raw`; unknown keys are left alone.
+        """Take the known keys of `raw`; unknown keys are left alone, null means the default.
 
         Raises:
-            CheckpointError: a required key is missing, or a value is of the wrong type or out of range.
+            CheckpointError: a required key is missing, or a value is of the wrong type, out of range or contradicts
+                another.
         """
-        known = {f.name: f for f in fields(cls)}
-        values = {name: raw[name] for name in known if raw.get(name) is not None}
+        types = {f.name: f.type for f in fields(cls)}  # strings: annotations are postponed
+        values = {name: raw[name] for name in types if raw.get(name) is not None}
         values.setdefault("num_key_value_heads", raw.get("num_attention_heads"))
-        for name in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size"):
-            value = values.get(name)
-            if not isinstance(value, int) or value <= 0:
-                raise CheckpointError(source, f"key {name} must be a positive integer, not {value!r}")
+        for name in _REQUIRED:
+            if name not in values:
+                raise CheckpointError(source, f"lacks the key {name}, a positive integer")
         for name, value in values.items():
-            default = known[name].default
-            expected = type(default) if default is not None and name not in ("num_key_value_heads",) else int
-            if isinstance(default, (bool, int, float, str)):
-                accepted: tuple[type, ...] = (int, float) if expected is float else (expected,)
-                if not isinstance(value, accepted) or (expected is not bool and isinstance(value, bool)):
-                    raise CheckpointError(source, f"key {name} must be {expected.__name__}, not {value!r}")
+            values[name] = _typed(name, value, "int" if name in _OPTIONAL_INTEGERS else str(types[name]), source)
         config = cls(**values)
-        if not any(config.token_type.startswith(t) for t in _BASE_TOKEN_TYPES):
-            raise CheckpointError(
-                source, f"key token_type is {config.token_type!r}; known: {', '.join(_BASE_TOKEN_TYPES)}"
-            )
-        if config.cam_encoder_type not in ("vi_v1", "simple", "view_index"):
-            raise CheckpointError(
-                source, f"key cam_encoder_type is {config.cam_encoder_type!r}; known: vi_v1, simple, view_index"
-            )
-        if config.multiview_channels not in (1, 4):
-            raise CheckpointError(source, f"key multiview_channels is {config.multiview_channels}; known: 1, 4")
+        config._check(source)
         return config
+
+    def _check(self, source: object) -> None:
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                known = ", ".join(map(str, choices))
+                raise CheckpointError(source, f"key {name} is {value!r}; known: {known}")
+        if not any(self.token_type.startswith(t) for t in _BASE_TOKEN_TYPES):
+            raise CheckpointError(
+                source, f"key token_type is {self.token_type!r}; known: {', '.join(_BASE_TOKEN_TYPES)}"
+            )
+        if self.hidden_size % self.num_attention_heads or self.head_dim % 2:
+            raise CheckpointError(
+                source,
+                f"key hidden_size is {self.hidden_size}, which {self.num_attention_heads} attention heads do not "
+                "divide into even widths",
+            )
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise CheckpointError(
+                source,
+                f"key num_key_value_heads is {self.num_key_value_heads}, which does not divide "
+                f"num_attention_heads ({self.num_attention_heads})",
+            )
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id", *_TOKEN_INDEX_OF):
+            index = getattr(self, name)
+            if name == "pad_token_id" and index == -1:  # what early Llama folders say for "none"
+                continue
+            if index is not None and not 0 <= index < self.vocab_size:
+                raise CheckpointError(source, f"key {name} is {index}, outside the vocabulary of {self.vocab_size}")
+        tower = PurePosixPath(self.vision_tower_dir)
+        if tower.is_absolute() or ".." in tower.parts or "\0" in self.vision_tower_dir:
+            raise CheckpointError(source, f"key vision_tower_dir is {self.vision_tower_dir!r}, outside the checkpoint")
+
+
+def _typed(name: str, value: Any, kind: str, source: object) -> Any:
+    """`value` as the field's type; JSON's 1 is a float where a float belongs, its true is never a number."""
+    if not _fits(value, kind):
+        article = {"int": "an integer", "float": "a number", "str": "a string", "bool": "true or false"}[kind]
+        raise CheckpointError(source, f"key {name} must be {article}, not {_short(value)}")
+    if name in _LIMITS:
+        low, high = _LIMITS[name]
+        if not low <= value <= high:  # false for NaN, too
+            raise CheckpointError(source, f"key {name} is {_short(value)}, outside {low:g} to {high:g}")
+    if kind == "float":
+        value = float(value)
+        if not math.isfinite(value):
+            raise CheckpointError(source, f"key {name} is {value}, not a finite number")
+    return value
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if isinstance(value, bool):
+        return kind == "bool"
+    types: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": ()}
+    return isinstance(value, types[kind])
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python prints
+        return "an enormous integer"
+    return text if len(text) <= 80 else f"{text[:77]}..."
