@@ -82,7 +82,7 @@ class Mesh:
         return _frozen(np.stack([self.vertices.min(axis=0), self.vertices.max(axis=0)]))
 
     def centred(self) -> Mesh:
-        """This mesh with the centre of its bounding box at the origin and its largest extent 1 (PAPER, views).
+        """This mesh with the mean of its vertices at the origin and its largest extent 1 (PAPER, views).
 
         Raises:
             MeshError: all vertices coincide.
@@ -91,7 +91,8 @@ class Mesh:
         extent = float((high - low).max())
         if extent <= 0:
             raise MeshError("vertices", "all coincide: the mesh has no extent to normalise")
-        return Mesh((self.vertices - (low + high) / 2) / extent, self.faces, self.vertex_colors)
+        offset = self.vertices - self.vertices.mean(axis=0, dtype=np.float64)
+        return Mesh((offset / extent).astype(np.float32), self.faces, self.vertex_colors)
 
 
 @dataclass(frozen=True, eq=False)

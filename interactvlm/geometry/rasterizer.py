@@ -48,9 +48,7 @@ def available_backends() -> tuple[str, ...]:
     return tuple(name for name in ("numba", "pytorch3d") if importlib.util.find_spec(name) is not None)
 
 
-def rasterize(
-    mesh: Mesh, cameras: Cameras, image_size: tuple[int, int] | int, *, backend: str = "numba"
-) -> Fragments:
+def rasterize(mesh: Mesh, cameras: Cameras, image_size: tuple[int, int] | int, *, backend: str = "numba") -> Fragments:
     """Which face, where on it and how far, at every pixel centre.
 
     Args:
