@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt interactvlm/vlm/nano/packages.py
 
 demo: setup  ## one photo through the whole method: writes out/demo/
 	rm -rf out/demo
-	$(RUN)/interactvlm predict examples/sitting.png --object chair --task binary --task semantic --task scene \
+	$(RUN)/interactvlm predict examples/sitting.jpg --object chair --task binary --task semantic --task scene \
 		--out out/demo
 
 test: setup  ## the whole test suite
