@@ -1,0 +1,1 @@
+"""Evaluation: the published measures (paper section 4), on numpy arrays."""
