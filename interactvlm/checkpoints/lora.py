@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from interactvlm.errors import CheckpointError
@@ -10,7 +10,7 @@ from interactvlm.errors import CheckpointError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["has_lora", "merge_lora"]
+__all__ = ["has_lora", "lora_groups", "merge_lora"]
 
 _PREFIX = "base_model.model."
 _DOWN = ".lora_A.default.weight"
@@ -40,36 +40,58 @@ def merge_lora(state: Mapping[str, torch.Tensor], *, alpha: float) -> dict[str, 
             name.
     """
     merged: dict[str, torch.Tensor] = {}
-    down: dict[str, torch.Tensor] = {}
-    up: dict[str, torch.Tensor] = {}
-    for name, tensor in state.items():
+    for name, (stored, *update) in lora_groups(state).items():
+        weight = state[stored]
+        if update:
+            a, b = (state[half] for half in update)
+            if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1] or weight.shape != (b.shape[0], a.shape[1]):
+                raise CheckpointError(
+                    "weights",
+                    f"LoRA update of {name} has shapes {tuple(b.shape)} x {tuple(a.shape)}, "
+                    f"weight {tuple(weight.shape)}",
+                )
+            weight = (weight.float() + (alpha / a.shape[0]) * (b.float() @ a.float())).to(weight.dtype)
+        merged[name] = weight
+    return merged
+
+
+def lora_groups(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Which stored tensors make each tensor of the unwrapped model, so that merging can go tensor by tensor.
+
+    Args:
+        names: stored names, wrapped by PEFT or not.
+
+    Returns:
+        Name in the unwrapped model -> (stored weight,) or (stored weight, lora_A, lora_B), in the order of `names`.
+
+    Raises:
+        CheckpointError: an update lacks its other half or its weight, or two tensors claim one name.
+    """
+    weights: dict[str, str] = {}
+    down: dict[str, str] = {}
+    up: dict[str, str] = {}
+    for name in names:
         plain = name.removeprefix(_PREFIX)
         if plain.endswith(_DOWN):
-            down[plain.removesuffix(_DOWN)] = tensor
+            down[plain.removesuffix(_DOWN)] = name
             continue
         if plain.endswith(_UP):
-            up[plain.removesuffix(_UP)] = tensor
+            up[plain.removesuffix(_UP)] = name
             continue
         # PEFT keeps the untrained original beside a fully trained copy; the copy is the model's.
         if ".original_module." in plain:
             continue
         plain = plain.replace(".base_layer.", ".").replace(".modules_to_save.default.", ".")
-        if plain in merged:
+        if plain in weights:
             raise CheckpointError("weights", f"hold two tensors for {plain}")
-        merged[plain] = tensor
+        weights[plain] = name
     lonely = sorted(down.keys() ^ up.keys())
     if lonely:
         raise CheckpointError("weights", f"hold half a LoRA update for {lonely[0]}")
+    groups: dict[str, tuple[str, ...]] = {plain: (name,) for plain, name in weights.items()}
     for module, a in down.items():
-        b = up[module]
-        name = f"{module}.weight"
-        weight = merged.get(name)
-        if weight is None:
-            raise CheckpointError("weights", f"hold a LoRA update for {name}, but not the weight")
-        if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1] or weight.shape != (b.shape[0], a.shape[1]):
-            raise CheckpointError(
-                "weights",
-                f"LoRA update of {name} has shapes {tuple(b.shape)} x {tuple(a.shape)}, weight {tuple(weight.shape)}",
-            )
-        merged[name] = (weight.float() + (alpha / a.shape[0]) * (b.float() @ a.float())).to(weight.dtype)
-    return merged
+        plain = f"{module}.weight"
+        if plain not in weights:
+            raise CheckpointError("weights", f"hold a LoRA update for {plain}, but not the weight")
+        groups[plain] = (weights[plain], a, up[module])
+    return groups
