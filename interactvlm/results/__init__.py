@@ -1,0 +1,16 @@
+"""Answers as files. `write_prediction` writes, for a photo called `{stem}`:
+
+- `{stem}.json`, `{stem}.npz`: our own record, see `archive`; `read_prediction` reads it back
+- `{name}_hcontact_vertices[_{topology}].npz`, `{name}_oafford_vertices.npz`: what community tools read, see `community`
+- `{name}_body.glb`, `{name}_object.glb`: the surface with its contact coloured, see `glb`
+- `{stem}.png` (`{stem}_2.png` ... beyond six results): one picture for people, see `figure`
+
+`{name}` is `{stem}` or `{object}__{stem}`, see `naming`.
+"""
+
+from __future__ import annotations
+
+from interactvlm.results.archive import prediction_document, read_prediction
+from interactvlm.results.write import prediction_files, write_prediction
+
+__all__ = ["prediction_document", "prediction_files", "read_prediction", "write_prediction"]
