@@ -122,7 +122,7 @@ class Cameras:
     @property
     def center(self) -> FloatArray:
         """Camera positions in the world, float32 [J, 3]."""
-        return -np.einsum("ji,jki->jk", self.T, self.R)
+        return np.asarray(-np.einsum("ji,jki->jk", self.T, self.R))
 
     def world_to_view(self, points: NDArray[np.floating]) -> NDArray[np.floating]:
         """Points [N, 3] in every camera's view space, [J, N, 3], in the points' precision."""
@@ -172,12 +172,14 @@ class FoVCameras(Cameras):
     fov: float = FIELD_OF_VIEW
 
     def intrinsics(self, image_size: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """See Cameras."""
         height, width = image_size
         focal = min(height, width) / 2 / math.tan(math.radians(self.fov) / 2)
         count = len(self)
         return np.full((count, 2), focal), np.tile([width / 2, height / 2], (count, 1))
 
     def ndc_depth(self, depth: NDArray[np.floating]) -> NDArray[np.floating]:
+        """From 0 at znear to 1 at zfar."""
         scale = self.zfar / (self.zfar - self.znear)
         return np.asarray(scale - scale * self.znear / depth)
 
@@ -227,9 +229,11 @@ class PixelCameras(Cameras):
         )
 
     def intrinsics(self, image_size: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """See Cameras; the image size is the photo's own and changes nothing."""
         return self.focal.astype(np.float64), self.principal.astype(np.float64)
 
     def ndc_depth(self, depth: NDArray[np.floating]) -> NDArray[np.floating]:
+        """The inverse depth."""
         return np.asarray(1 / depth)
 
 

@@ -6,11 +6,12 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import pairwise
 from typing import TypeVar
 
 import numba
 
-__all__ = ["compiled", "worker_count", "workers"]
+__all__ = ["compiled", "run_bands", "worker_count"]
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -24,7 +25,7 @@ def compiled(function: Function) -> Function:
     cache is executed.
 
     Kernels are not compiled with `parallel=True`: numba's default threading layer aborts the process when two Python
-    threads enter it. They release the GIL instead, and callers split the work over `workers()`.
+    threads enter it. They release the GIL instead, and `run_bands` splits the work over threads.
     """
     try:
         kernel = numba.njit(function, nogil=True, cache=True)
@@ -35,19 +36,26 @@ def compiled(function: Function) -> Function:
 
 def worker_count() -> int:
     """Cores this process may use; `NUMBA_NUM_THREADS` lowers it."""
-    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, _limit())
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, int(numba.config.NUMBA_NUM_THREADS))
 
 
-def _limit() -> int:
-    return int(numba.config.NUMBA_NUM_THREADS)
+def run_bands(kernel: Callable[[int, int, int], None], count: int, height: int) -> None:
+    """Call `kernel(view, first_row, end_row)` for all rows of all views, spread over this process' threads.
+
+    Kernels visit every face or point once a band, so bands are as few as keep the threads evenly busy.
+    """
+    bands = min(-(-4 * worker_count() // count), height)
+    edges = [height * band // bands for band in range(bands + 1)]
+    tasks = [(view, start, stop) for view in range(count) for start, stop in pairwise(edges)]
+    list(_workers().map(lambda task: kernel(*task), tasks))
 
 
 @lru_cache(maxsize=1)
-def workers() -> ThreadPoolExecutor:
-    """The process' threads for kernels."""
+def _workers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(worker_count(), thread_name_prefix="geometry")
 
 
 # A forked child inherits the pool object but none of its threads: it must make its own.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=workers.cache_clear)
+    os.register_at_fork(after_in_child=_workers.cache_clear)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactvlm.geometry.cameras import Cameras
-from interactvlm.geometry.compiled import compiled, worker_count, workers
+from interactvlm.geometry.compiled import compiled, run_bands
 from interactvlm.geometry.mesh import PointCloud
 
 __all__ = ["POINTS_PER_PIXEL", "POINT_RADIUS", "RenderedPoints", "render_points"]
@@ -58,17 +58,14 @@ def render_points(
     # Front to back, at equal depth by id: each pixel then composites as it goes and needs no list of its discs.
     orders = np.argsort(view[..., 2], axis=1, kind="stable")
 
-    def band(task: tuple[int, int, int]) -> None:
-        j, start, stop = task
+    def band(j: int, start: int, stop: int) -> None:
         order = orders[j][view[j][orders[j], 2] >= 0]
         _composite(
             ndc[j, order, :2].astype(np.float64), view[j, order, 2], order, colours[order], height, start,
             images[j, start:stop], point_ids[j, start:stop], depth[j, start:stop],
         )  # fmt: skip
 
-    edges = np.linspace(0, height, min(-(-4 * worker_count() // count), height) + 1).astype(int).tolist()
-    tasks = [(j, start, stop) for j in range(count) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
-    list(workers().map(band, tasks))
+    run_bands(band, count, height)
     return RenderedPoints(images, point_ids, depth)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactvlm.geometry.cameras import Cameras
-from interactvlm.geometry.compiled import compiled, worker_count, workers
+from interactvlm.geometry.compiled import compiled, run_bands
 from interactvlm.geometry.mesh import Mesh
 from interactvlm.geometry.rasterizer import Fragments
 
@@ -34,8 +34,7 @@ def rasterize_numba(mesh: Mesh, cameras: Cameras, image_size: tuple[int, int]) -
     barycentric = np.empty((count, height, width, 3), dtype=np.float32)
     depth = np.empty((count, height, width), dtype=np.float32)
 
-    def band(task: tuple[int, int, int]) -> None:
-        j, start, stop = task
+    def band(j: int, start: int, stop: int) -> None:
         _scan(
             view[j], screen[j], mesh.faces, focal[j], principal[j], cameras.znear / 2,
             start, face_ids[j, start:stop], depth[j, start:stop],
@@ -45,11 +44,7 @@ def rasterize_numba(mesh: Mesh, cameras: Cameras, image_size: tuple[int, int]) -
             start, face_ids[j, start:stop], barycentric[j, start:stop], depth[j, start:stop],
         )  # fmt: skip
 
-    # Each band visits every face once, so bands are as few as keep the threads evenly busy.
-    bands = -(-4 * worker_count() // count)
-    edges = np.linspace(0, height, min(bands, height) + 1).astype(int).tolist()
-    tasks = [(j, start, stop) for j in range(count) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
-    list(workers().map(band, tasks))
+    run_bands(band, count, height)
     return Fragments(face_ids, barycentric, depth)
 
 

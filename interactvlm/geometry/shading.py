@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactvlm.geometry.cameras import Cameras
-from interactvlm.geometry.compiled import compiled, workers
+from interactvlm.geometry.compiled import compiled, run_bands
 from interactvlm.geometry.mesh import Mesh
 from interactvlm.geometry.rasterizer import Fragments
 
@@ -29,7 +29,7 @@ def shade(
     cameras: Cameras,
     lights: Sequence[tuple[float, float, float]],
 ) -> NDArray[np.float32]:
-    """Shaded views, RGB float32 [J, H, W, 3]; highlights may exceed 1, background is 1.
+    """Shaded views, RGB float32 [J, H, W, 3] in [0, 1], background 1.
 
     Args:
         mesh: what was rasterised.
@@ -39,18 +39,18 @@ def shade(
         lights: position of the point light of each view, world metres.
     """
     images = np.empty((*fragments.face_ids.shape, 3), dtype=np.float32)
-    vertices = mesh.vertices
-    normals = mesh.vertex_normals
+    painted = np.ascontiguousarray(colours)
     centers = cameras.center.astype(np.float64)
     positions = np.asarray(lights, dtype=np.float64)
 
-    def view(j: int) -> None:
+    def band(j: int, start: int, stop: int) -> None:
         _shade(
-            vertices, normals, np.ascontiguousarray(colours), mesh.faces,
-            fragments.face_ids[j], fragments.barycentric[j], centers[j], positions[j], images[j],
+            mesh.vertices, mesh.vertex_normals, painted, mesh.faces,
+            fragments.face_ids[j, start:stop], fragments.barycentric[j, start:stop],
+            centers[j], positions[j], images[j, start:stop],
         )  # fmt: skip
 
-    list(workers().map(view, range(len(cameras))))
+    run_bands(band, len(cameras), images.shape[1])
     return images
 
 
