@@ -1,4 +1,4 @@
-"""The words around a question: conversation templates, questions, expected contact tokens, answer templates.
+"""The words around a question: conversation templates, questions, answer templates.
 
 Everything here is a pure function of (question, checkpoint configuration, quirks): nothing else can reach a prompt, so
 no ground truth can.
@@ -12,39 +12,28 @@ from dataclasses import dataclass
 from interactvlm.checkpoints.config import ReleaseConfig
 from interactvlm.errors import CheckpointError, QuestionError
 from interactvlm.types import Question, Target, Task
+from interactvlm.vlm.tokens import CONTACT_TOKENS
 
 __all__ = [
-    "CONTACT_TOKENS",
     "IMAGE_TOKEN",
     "MAX_OBJECT_NAME",
+    "NO_QUIRKS",
     "DemoQuirks",
     "Prompt",
     "answer_templates",
     "build_prompt",
     "check_object_name",
-    "expected_token",
     "fast_answer",
     "question_text",
 ]
 
 IMAGE_TOKEN = "<image>"  # noqa: S105 - the place of the image in a prompt
-#: Every contact token a released model may know, whatever its token type.
-CONTACT_TOKENS = ("[SEG]", "[HSEG]", "[OSEG]", "[ISEG]")
 #: Longest object name, in characters.
 MAX_OBJECT_NAME = 64
 #: The object that binary contact asks about.
 ANY_OBJECT = "any object"
 #: The object that scene contact asks about.
 SCENE = "scene"
-
-_EXPECTED = {
-    ("Gen", Target.HUMAN): "[SEG]",
-    ("Gen", Target.OBJECT): "[SEG]",
-    ("Gen-Hu-Obj", Target.HUMAN): "[HSEG]",
-    ("Gen-Hu-Obj", Target.OBJECT): "[OSEG]",
-    ("Gen-Int", Target.HUMAN): "[ISEG]",
-    ("Gen-Int", Target.OBJECT): "[ISEG]",
-}
 
 _HUMAN_PARTS = "Which body parts are in contact with the {name}? Segment these contact areas."
 _HUMAN_MASK = "Segment the area on the human's body that is in direct contact with the {name} in this image."
@@ -87,6 +76,10 @@ class DemoQuirks:
     """
 
     quoted_object_question: bool = False
+
+
+#: The wording the models were trained on.
+NO_QUIRKS = DemoQuirks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +140,7 @@ def question_text(
     question: Question,
     config: ReleaseConfig,
     *,
-    quirks: DemoQuirks = DemoQuirks(),
+    quirks: DemoQuirks = NO_QUIRKS,
     special_tokens: frozenset[str] = frozenset(),
 ) -> str:
     """The question in the words the checkpoint was trained on.
@@ -186,7 +179,7 @@ def build_prompt(
     question: Question,
     config: ReleaseConfig,
     *,
-    quirks: DemoQuirks = DemoQuirks(),
+    quirks: DemoQuirks = NO_QUIRKS,
     special_tokens: frozenset[str] = frozenset(),
 ) -> Prompt:
     """The conversation that asks one question about one photo; arguments and errors as `question_text`."""
@@ -207,11 +200,6 @@ def build_prompt(
             begin_of_sequence=False,
         )
     raise CheckpointError("config.json", f"key prompt_style is {config.prompt_style!r}; known: vicuna_v1, chatml")
-
-
-def expected_token(target: Target, config: ReleaseConfig) -> str:
-    """The contact token a trained model answers with."""
-    return _EXPECTED[config.base_token_type, target]
 
 
 def fast_answer(target: Target) -> str:

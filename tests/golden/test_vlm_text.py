@@ -11,8 +11,9 @@ import pytest
 from interactvlm.checkpoints.config import ReleaseConfig
 from interactvlm.types import Question, Target, Task
 from interactvlm.vlm.answers import parse_affordance, parse_parts
-from interactvlm.vlm.prompts import DemoQuirks, build_prompt, expected_token, fast_answer, question_text
+from interactvlm.vlm.prompts import DemoQuirks, build_prompt, fast_answer, question_text
 from interactvlm.vlm.tokenizer import SentencePieceTokenizer, load_tokenizer
+from interactvlm.vlm.tokens import expected_token
 
 Samples = dict[str, list[tuple[dict[str, Any], dict[str, np.ndarray]]]]
 RELEASES = ["contact", "joint", "oafford"]

@@ -12,13 +12,12 @@ from interactvlm.errors import CheckpointError, QuestionError
 from interactvlm.types import Question, Target, Task
 from interactvlm.vlm import prompts
 from interactvlm.vlm.prompts import (
-    CONTACT_TOKENS,
     DemoQuirks,
     build_prompt,
     check_object_name,
-    expected_token,
     question_text,
 )
+from interactvlm.vlm.tokens import CONTACT_TOKENS, expected_token
 
 CONFIG = ReleaseConfig(
     hidden_size=8,

@@ -1,0 +1,60 @@
+"""Contact tokens: which exist, which one a model answers with, and their ids (the paper's <HCON> and <OCON>)."""
+
+from __future__ import annotations
+
+from interactvlm.checkpoints.config import ReleaseConfig
+from interactvlm.errors import CheckpointError
+from interactvlm.types import Target
+from interactvlm.vlm.tokenizer import Tokenizer
+
+__all__ = ["CONTACT_TOKENS", "contact_token_ids", "expected_token"]
+
+#: Every contact token a released model may know, whatever its token type.
+CONTACT_TOKENS = ("[SEG]", "[HSEG]", "[OSEG]", "[ISEG]")
+
+_EXPECTED = {
+    ("Gen", Target.HUMAN): "[SEG]",
+    ("Gen", Target.OBJECT): "[SEG]",
+    ("Gen-Hu-Obj", Target.HUMAN): "[HSEG]",
+    ("Gen-Hu-Obj", Target.OBJECT): "[OSEG]",
+    ("Gen-Int", Target.HUMAN): "[ISEG]",
+    ("Gen-Int", Target.OBJECT): "[ISEG]",
+}
+
+
+def expected_token(target: Target, config: ReleaseConfig) -> str:
+    """The contact token a trained model answers with."""
+    return _EXPECTED[config.base_token_type, target]
+
+
+def contact_token_ids(config: ReleaseConfig, tokenizer: Tokenizer) -> dict[str, int]:
+    """Ids of the contact tokens that a checkpoint knows, by text.
+
+    Raises:
+        CheckpointError: the tokenizer lacks a token that prompts or answers need, or disagrees with config.json.
+    """
+    from_config = {
+        "[SEG]": ("seg_token_idx", config.seg_token_idx),
+        "[HSEG]": ("hseg_token_idx", config.hseg_token_idx),
+        "[OSEG]": ("oseg_token_idx", config.oseg_token_idx),
+        "[ISEG]": ("iseg_token_idx", config.iseg_token_idx),
+    }
+    needed = {expected_token(target, config) for target in Target}
+    found: dict[str, int] = {}
+    for token in CONTACT_TOKENS:
+        key, configured = from_config[token]
+        index = tokenizer.token_id(token)
+        if index is None:
+            if token in needed or configured is not None:
+                raise CheckpointError("tokenizer", f"lacks the contact token {token} of token type {config.token_type}")
+            continue
+        if configured is not None and configured != index:
+            raise CheckpointError("config.json", f"key {key} is {configured}, the tokenizer's {token} is {index}")
+        if index >= config.vocab_size:
+            raise CheckpointError("tokenizer", f"token {token} is {index}, beyond vocab_size {config.vocab_size}")
+        found[token] = index
+    if config.mm_use_im_start_end:
+        for token in ("<im_start>", "<im_end>"):
+            if tokenizer.token_id(token) is None:
+                raise CheckpointError("tokenizer", f"lacks the token {token}, which mm_use_im_start_end asks for")
+    return found
