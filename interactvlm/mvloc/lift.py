@@ -1,0 +1,244 @@
+"""From masks in the views to values on the surface, as sparse products (paper, section 3; release).
+
+A render's foreground and what stands behind each of its pixels never change, so the lift is prepared once per
+surface: one matrix takes low-resolution logits to the foreground pixels (SAM's bilinear upsampling, at those pixels
+only), another takes pixel values to vertices. Only pointwise functions stand between them. On two CPU cores torch's
+sparse product beat a fused numba kernel (12 against 17 ms for one question at 4 x 1024^2, 38 against 62 ms for
+eight), and the same code runs on CUDA.
+
+Shapes: Q questions, J views, S side of the pixel maps, g side of the low-resolution logits, P foreground pixels of
+all views, V vertices or points. Vertices that no view sees get 0.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from interactvlm.errors import InputError
+
+__all__ = ["HardLift", "Lift", "MeshLift", "PixelMaps", "PointLift", "SoftLift"]
+
+_LOGIT_LIMIT = 20.0
+#: Object meshes: pixels below this probability say nothing. Older human lift: threshold of logits and of vertices.
+_THRESHOLD = 0.3
+#: Questions lifted at once: bounds the [P, Q] working set.
+_QUESTIONS_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PixelMaps:
+    """What stands behind every pixel of J square renders.
+
+    Attributes:
+        vertices: integer [J, S, S, K], vertex (K = 3) or point (K = 1) indices; a pixel with a negative index is
+            background.
+        weights: floating [J, S, S, K], barycentric coordinates or ones.
+        count: number of vertices or points.
+
+    Raises:
+        InputError: shapes differ, weights are not finite or negative, or an index is not below `count`.
+    """
+
+    vertices: NDArray[np.integer]
+    weights: NDArray[np.floating]
+    count: int
+
+    def __post_init__(self) -> None:
+        shape = self.vertices.shape
+        if len(shape) != 4 or shape[1] != shape[2] or not shape[0] or not shape[1] or shape[3] not in (1, 3):
+            raise InputError("pixel_to_vertex_map", f"has shape {list(shape)}, must be [views, side, side, 3]")
+        if self.vertices.dtype.kind not in "iu" or self.weights.dtype.kind != "f":
+            raise InputError("pixel_to_vertex_map", "must hold integers and bary_coords_map floating numbers")
+        if self.weights.shape != shape:
+            raise InputError("bary_coords_map", f"has shape {list(self.weights.shape)}, must be {list(shape)}")
+        if int(self.vertices.max()) >= self.count:
+            raise InputError("pixel_to_vertex_map", f"names vertex {self.vertices.max()}; there are {self.count}")
+        used = self.weights[self.foreground]
+        if not np.isfinite(used).all() or used.min(initial=0) < -1e-3:
+            raise InputError("bary_coords_map", "must be finite and not negative on the foreground")
+
+    @property
+    def foreground(self) -> NDArray[np.bool_]:
+        """Pixels that show the surface, [J, S, S]."""
+        return np.asarray((self.vertices >= 0).all(axis=-1))
+
+
+class Lift:
+    """Base of the four lifts; each is prepared once and then called with logits.
+
+    Args:
+        maps: what stands behind the pixels.
+        grid: side g of the low-resolution logits (256 as published).
+        device: where to compute, always in float32.
+    """
+
+    def __init__(self, maps: PixelMaps, *, grid: int, device: torch.device | str = "cpu") -> None:
+        self.views, self.side = maps.vertices.shape[:2]
+        self.count = maps.count
+        self.grid = grid
+        self.device = torch.device(device)
+        foreground = maps.foreground
+        self._pixels = np.flatnonzero(foreground)
+        self._sampling = _bilinear_sampling(self._pixels, self.views, self.side, grid, self.device)
+        self._prepare(maps.vertices[foreground].astype(np.int64), maps.weights[foreground].astype(np.float64))
+
+    def __call__(self, low_res: Tensor) -> Tensor:
+        """Lift logits [Q, J, g, g] to float32 [Q, V], on the lift's device.
+
+        Raises:
+            InputError: the logits' shape is not that of this surface.
+        """
+        if low_res.ndim != 4 or tuple(low_res.shape[1:]) != (self.views, self.grid, self.grid):
+            raise InputError(
+                "logits", f"have shape {list(low_res.shape)}, need [Q, {self.views}, {self.grid}, {self.grid}]"
+            )
+        chunks = low_res.to(self.device, torch.float32).flatten(1).split(_QUESTIONS_AT_ONCE)
+        return torch.cat([self._values(self._sampling @ chunk.T.contiguous()).T for chunk in chunks])
+
+    def _prepare(self, vertices: NDArray[np.int64], weights: NDArray[np.float64]) -> None:
+        """Build the matrices from the foreground pixels' vertices and weights, [P, K] each."""
+        raise NotImplementedError
+
+    def _values(self, logits: Tensor) -> Tensor:
+        """From logits at the foreground pixels [P, Q] to vertices [V, Q]."""
+        raise NotImplementedError
+
+    def _rows_by_view(self, vertices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """[P, K]: row `view V + vertex` of each entry."""
+        view = self._pixels // self.side**2
+        return np.asarray(vertices + (view * self.count)[:, None])
+
+    def _view_matrix(self, vertices: NDArray[np.int64], weights: NDArray[np.float64]) -> Tensor:
+        """Sparse [J V, P]: every view's vertices from its own pixels."""
+        return _sparse(self._rows_by_view(vertices), weights, self.views * self.count, self.device)
+
+    def _mean_matrix(self, vertices: NDArray[np.int64], weights: NDArray[np.float64]) -> Tensor:
+        """Sparse [V, P]: weighted mean per view, then the mean over the views that see the vertex, in one product."""
+        rows = self._rows_by_view(vertices)
+        total = np.bincount(rows.ravel(), weights.ravel(), self.views * self.count)
+        seen_by = (total.reshape(self.views, -1) > 0).sum(axis=0)
+        scale = np.divide(1.0, total * np.tile(seen_by, self.views), out=np.zeros_like(total), where=total > 0)
+        return _sparse(vertices, weights * scale[rows], self.count, self.device)
+
+    def _by_view(self, values: Tensor) -> Tensor:
+        """[J V, Q] as [J, V, Q]."""
+        return values.unflatten(0, (self.views, self.count))
+
+
+class SoftLift(Lift):
+    """The current human lift: probabilities, weighted by barycentric coordinates; every step is linear but the
+    sigmoid, so one matrix holds both means.
+    """
+
+    def _prepare(self, vertices: NDArray[np.int64], weights: NDArray[np.float64]) -> None:
+        self._mean = self._mean_matrix(vertices, weights)
+
+    def _values(self, logits: Tensor) -> Tensor:
+        return self._mean @ logits.clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT).sigmoid()
+
+
+class HardLift(Lift):
+    """The lift of older human checkpoints, 0 or 1: pixels whose *logit* exceeds 0.3 count, and a vertex is in contact
+    where the mean of its barycentric coordinates over those pixels, all views together, exceeds 0.3.
+    """
+
+    def _prepare(self, vertices: NDArray[np.int64], weights: NDArray[np.float64]) -> None:
+        self._weights = _sparse(vertices, weights, self.count, self.device)
+        self._hits = _sparse(vertices, np.ones_like(weights), self.count, self.device)
+
+    def _values(self, logits: Tensor) -> Tensor:
+        active = (logits > _THRESHOLD).float()
+        return ((self._weights @ active) / (self._hits @ active).clamp_min(1) > _THRESHOLD).float()
+
+
+class MeshLift(Lift):
+    """The object mesh lift: weighted mean of the probabilities above 0.3 per view, then over the views that have any."""
+
+    def _prepare(self, vertices: NDArray[np.int64], weights: NDArray[np.float64]) -> None:
+        self._weights = self._view_matrix(vertices, weights)
+
+    def _values(self, logits: Tensor) -> Tensor:
+        probability = logits.sigmoid()
+        active = (probability > _THRESHOLD).float()
+        both = self._by_view(self._weights @ torch.cat([active, probability * active], dim=1))
+        weight, value = both.chunk(2, dim=-1)
+        seen = weight > 0
+        return torch.where(seen, value / weight, 0.0).sum(0) / seen.sum(0).clamp_min(1)
+
+
+class PointLift(Lift):
+    """The lift of point clouds: mean per point per view, then over the views that see it.
+
+    Args:
+        maps: as in `Lift`, K = 1.
+        grid: as in `Lift`.
+        device: as in `Lift`.
+        valid: [J, S, S], pixels where the render is not white. As released, logits of mapped pixels outside it are
+            averaged *without* a sigmoid, so that values may leave [0, 1]; maps and renders of one rasteriser have no
+            such pixels.
+    """
+
+    def __init__(
+        self, maps: PixelMaps, *, grid: int, valid: NDArray[np.bool_], device: torch.device | str = "cpu"
+    ) -> None:
+        super().__init__(maps, grid=grid, device=device)
+        self._valid = torch.from_numpy(valid.ravel()[self._pixels]).to(self.device)[:, None]
+
+    def _prepare(self, vertices: NDArray[np.int64], weights: NDArray[np.float64]) -> None:
+        self._mean = self._mean_matrix(vertices, weights)
+
+    def _values(self, logits: Tensor) -> Tensor:
+        return self._mean @ torch.where(self._valid, logits.sigmoid(), logits)
+
+
+def _bilinear_sampling(pixels: NDArray[np.int64], views: int, side: int, grid: int, device: torch.device) -> Tensor:
+    """Sparse [P, J g g]: torch's bilinear upsampling from g to S (align_corners=False), at these pixels only."""
+
+    def taps(coordinate: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        source = np.maximum((coordinate + 0.5) * (grid / side) - 0.5, 0.0)
+        low = source.astype(np.int64)
+        return low, np.minimum(low + 1, grid - 1), source - low
+
+    view, within = np.divmod(pixels, side**2)
+    top, bottom, down = taps(within // side)
+    left, right, along = taps(within % side)
+    columns = np.stack([top * grid + left, top * grid + right, bottom * grid + left, bottom * grid + right], axis=1)
+    values = np.stack([(1 - down) * (1 - along), (1 - down) * along, down * (1 - along), down * along], axis=1)
+    starts = np.arange(0, 4 * len(pixels) + 1, 4)
+    return _csr(starts, columns + (view * grid**2)[:, None], values, (len(pixels), views * grid**2), device)
+
+
+def _sparse(rows: NDArray[np.int64], values: NDArray[np.float64], count: int, device: torch.device) -> Tensor:
+    """Sparse [count, P] with entries `values` [P, K] at (rows [P, K], pixel)."""
+    pixels, corners = rows.shape
+    order = np.argsort(rows.ravel(), kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(rows.ravel(), minlength=count))])
+    return _csr(starts, order // corners, values.ravel()[order], (count, pixels), device)
+
+
+def _csr(
+    starts: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    values: NDArray[np.float64],
+    shape: tuple[int, int],
+    device: torch.device,
+) -> Tensor:
+    """A float32 CSR tensor with 32-bit indices."""
+    if columns.size > np.iinfo(np.int32).max:
+        raise InputError("pixel_to_vertex_map", f"has {columns.size} entries; the limit is {np.iinfo(np.int32).max}")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(starts.astype(np.int32)),
+            torch.from_numpy(columns.ravel().astype(np.int32)),
+            torch.from_numpy(values.ravel().astype(np.float32)),
+            size=shape,
+            device=device,
+            check_invariants=False,
+        )

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from interactvlm.geometry.cameras import HUMAN_VIEWS, OBJECT_VIEWS
+from interactvlm.mvloc.lift import HardLift, MeshLift, PixelMaps, PointLift, SoftLift
+
+
+@pytest.fixture(scope="module")
+def recorded(golden: Path) -> dict[str, np.ndarray]:
+    return dict(np.load(golden / "lifting" / "lifting_128.npz"))
+
+
+@pytest.fixture(scope="module")
+def body_maps(golden: Path, recorded: dict[str, np.ndarray]) -> PixelMaps:
+    vertices = np.load(golden / "body" / "pixel_to_vertex_map_128.npz")
+    weights = np.load(golden / "body" / "bary_coords_map_128.npz")
+    names = [view.name for view in HUMAN_VIEWS]
+    return PixelMaps(
+        np.stack([vertices[n] for n in names]), np.stack([weights[n] for n in names]), recorded["human_soft"].shape[1]
+    )
+
+
+@pytest.fixture(scope="module")
+def mesh_maps(golden: Path) -> PixelMaps:
+    views = [np.load(golden / "object_mesh" / f"p2vmap_{view.name}_128.npz") for view in OBJECT_VIEWS]
+    return PixelMaps(
+        np.stack([v["pixel_to_vertices_map"] for v in views]),
+        np.stack([v["bary_coords_map"] for v in views]),
+        int(views[0]["num_vertices"]),
+    )
+
+
+def test_human_soft_lift(recorded: dict[str, np.ndarray], body_maps: PixelMaps) -> None:
+    logits = torch.from_numpy(recorded["human_logits"])
+    lifted = SoftLift(body_maps, grid=logits.shape[-1])(logits).numpy()
+    np.testing.assert_allclose(lifted, recorded["human_soft"], atol=1e-5, rtol=0)
+
+
+def test_older_human_lift(recorded: dict[str, np.ndarray], body_maps: PixelMaps) -> None:
+    logits = torch.from_numpy(recorded["human_logits"])
+    lifted = HardLift(body_maps, grid=logits.shape[-1])(logits).numpy()
+    np.testing.assert_array_equal(lifted, recorded["human_hard_v1"])
+
+
+def test_object_mesh_lift(recorded: dict[str, np.ndarray], mesh_maps: PixelMaps) -> None:
+    logits = torch.from_numpy(recorded["object_logits"])
+    lifted = MeshLift(mesh_maps, grid=logits.shape[-1])(logits).numpy()
+    np.testing.assert_allclose(lifted, recorded["object_mesh_contact"], atol=1e-5, rtol=0)
+
+
+def test_object_point_lift(golden: Path, recorded: dict[str, np.ndarray]) -> None:
+    mapping = np.stack(
+        [np.load(golden / "object_points" / f"p2pmap_{view.name}_128.npz")["mapping"] for view in OBJECT_VIEWS]
+    )
+    values = torch.from_numpy(recorded["point_values"])
+    maps = PixelMaps(mapping[..., None], np.ones((*mapping.shape, 1)), recorded["object_points_afford"].shape[1])
+    # The recorded values were averaged as they are: no pixel counts as inside the render.
+    lift = PointLift(maps, grid=values.shape[-1], valid=np.zeros(mapping.shape, dtype=bool))
+    np.testing.assert_allclose(lift(values).numpy(), recorded["object_points_afford"], atol=1e-5, rtol=0)
