@@ -180,7 +180,8 @@ class _Attention(nn.Module):
 
     def _split(self, x: torch.Tensor, heads: int) -> torch.Tensor:
         """[R, B, heads * d] -> [R, heads, B, d]."""
-        return x.unflatten(2, (heads, self._head)).transpose(1, 2)
+        split: torch.Tensor = x.unflatten(2, (heads, self._head)).transpose(1, 2)
+        return split
 
     @staticmethod
     def _rotate(x: torch.Tensor, block: _Block) -> torch.Tensor:
