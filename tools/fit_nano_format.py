@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 from nano_format_data import OBJECTS, answer_affordance, answer_parts, draw_picture
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from interactvlm.checkpoints.config import ReleaseConfig
@@ -28,15 +29,16 @@ from interactvlm.torchvision_cpu import prepare_torchvision
 from interactvlm.types import Question, Target, Task
 from interactvlm.vlm.nano.configuration import CONTACT_TOKEN, NANO_NOTICE, nano_config
 from interactvlm.vlm.nano.language import GgufLanguageModel
-from interactvlm.vlm.nano.manifest import MANIFEST_FILE, WEIGHTS_FILE, NanoManifest
-from interactvlm.vlm.nano.packages import IMAGE_ENCODER, LANGUAGE_MODEL
-from interactvlm.vlm.nano.vision import PREPROCESSOR_CONFIG, write_vision_tower
+from interactvlm.vlm.nano.manifest import ASSETS, WEIGHTS_FILE, NanoManifest, format_only_parts
+from interactvlm.vlm.nano.packages import IMAGE_ENCODER, LANGUAGE_MODEL, file_sha256
+from interactvlm.vlm.nano.tensors import ADDED_ROWS
+from interactvlm.vlm.nano.vision import write_vision_tower
 from interactvlm.vlm.prompts import answer_templates, build_prompt
+from interactvlm.vlm.vision import VisionTower
 
 prepare_torchvision()
-from transformers import Dinov2Model, LlamaConfig, LlamaForCausalLM  # noqa: E402
+from transformers import LlamaConfig, LlamaForCausalLM  # noqa: E402
 
-ASSETS = Path(__file__).parents[1] / "interactvlm" / "assets" / "nano"
 RANK, ALPHA = 8, 16
 PICTURES = 48
 QUESTIONS_PER_STEP = 6
@@ -67,7 +69,9 @@ class FormatModel(nn.Module):
         settings = {key: value for key, value in described.items() if key != "rope_theta"}
         rope = {"rope_type": "default", "rope_theta": described["rope_theta"]}
         self.language = LlamaForCausalLM(LlamaConfig(**settings, rope_parameters=rope, attn_implementation="sdpa"))
-        self.language.load_state_dict({n: torch.from_numpy(v.copy()) for n, v in reader.tensors()}, strict=False)
+        self.language.load_state_dict(
+            {n: torch.from_numpy(reader.tensor(n).copy()) for n in reader.names()}, strict=False
+        )
         self.language.requires_grad_(False)
         self.lora: dict[str, LoRALinear] = {}
         for i, layer in enumerate(self.language.model.layers):
@@ -104,23 +108,23 @@ def _projector_in_range(features: Tensor, table: Tensor, generator: torch.Genera
 
 
 @torch.inference_mode()
-def picture_features(seeds: range) -> Tensor:
-    """Pooled patch features [N, 256, 384] of drawn pictures, as the model pools them."""
+def picture_features(seeds: range, config: ReleaseConfig) -> Tensor:
+    """Pooled patch features [N, 256, 384] of drawn pictures, by the model's own image encoder."""
     with tempfile.TemporaryDirectory() as scratch:
-        write_vision_tower(IMAGE_ENCODER.verified(), Path(scratch) / "tower")
-        tower = Dinov2Model.from_pretrained(Path(scratch) / "tower").eval()
-    mean, std = (torch.tensor(PREPROCESSOR_CONFIG[key]).view(3, 1, 1) for key in ("image_mean", "image_std"))
-    rows = []
-    for seed in seeds:
-        pixels = (torch.from_numpy(draw_picture(seed).copy()).permute(2, 0, 1) / 255 - mean) / std
-        patches = tower(pixels[None], output_hidden_states=True).hidden_states[-2][:, 1:]
-        grid = patches.transpose(1, 2).unflatten(2, (32, 32))
-        rows.append(nn.functional.avg_pool2d(grid, 2).flatten(2).transpose(1, 2)[0])
-    return torch.stack(rows)
+        folder = Path(scratch) / "vision_tower"
+        write_vision_tower(IMAGE_ENCODER.verified(), folder)
+        tower = VisionTower.from_folder(
+            folder,
+            select_layer=config.mm_vision_select_layer,
+            pool=config.vision_pool,
+            device="cpu",
+            dtype=torch.float32,
+        )
+    return torch.cat([tower(torch.from_numpy(tower.preprocessor([draw_picture(seed)]))) for seed in seeds])
 
 
 def varied(features: Tensor, rng: random.Random, generator: torch.Generator) -> Tensor:
-    """One picture's features [256, 384], mirrored, mixed with another's or blurred by noise, so that none is learned."""
+    """One picture's features [256, 384], mirrored, mixed with another's or under noise, so that none is learned."""
     grid = features[rng.randrange(len(features))].unflatten(0, (16, 16))
     if rng.random() < 0.5:
         grid = grid.flip(1)
@@ -134,9 +138,7 @@ def varied(features: Tensor, rng: random.Random, generator: torch.Generator) -> 
 def example(config: ReleaseConfig, rng: random.Random) -> tuple[str, str, str]:
     """(text before the image, text after it, answer) of one made-up question."""
     name = rng.choice(list(OBJECTS))
-    task = rng.choices(
-        (Task.SEMANTIC, Task.OBJECT, Task.BINARY, Task.SCENE), weights=(0.45, 0.4, 0.08, 0.07)
-    )[0]
+    task = rng.choices((Task.SEMANTIC, Task.OBJECT, Task.BINARY, Task.SCENE), weights=(0.45, 0.4, 0.08, 0.07))[0]
     prompt = build_prompt(Question(task=task, object_name=name), config)
     opening, closing = answer_templates(task.target)
     filling = (
@@ -199,7 +201,7 @@ def fit(model: FormatModel, packer: Packer, features: Tensor, *, steps: int, see
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min(1.0, (step + 1) / 10) * (0.55 + 0.45 * math.cos(math.pi * step / steps))
     )
-    rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
+    rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)  # noqa: S311 - no secret
     losses, begin = [], time.monotonic()
     for step in range(steps):
         loss = packer.loss(model, varied(features, rng, generator), rng)
@@ -220,7 +222,7 @@ def shipped(model: FormatModel) -> dict[str, Tensor]:
     tensors = {
         "model.mm_projector.weight": model.projector.weight,
         "model.mm_projector.bias": model.projector.bias,
-        "model.embed_tokens.added": model.row,
+        ADDED_ROWS: model.row,
     }
     for name, update in model.lora.items():
         tensors[f"{name}.lora_A.default.weight"] = update.down
@@ -231,7 +233,7 @@ def shipped(model: FormatModel) -> dict[str, Tensor]:
 def main() -> None:
     """Fit and write the asset."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=140)
+    parser.add_argument("--steps", type=int, default=130)
     parser.add_argument("--seed", type=int, default=20260)
     parser.add_argument("--out", type=Path, default=ASSETS)
     options = parser.parse_args()
@@ -239,13 +241,20 @@ def main() -> None:
     reader = GgufLanguageModel(LANGUAGE_MODEL.verified())
     config = ReleaseConfig.from_dict(nano_config(reader.config(), trained=False, notice=NANO_NOTICE), source="nano")
     print(f"features of {PICTURES} drawn pictures", file=sys.stderr)
-    features = picture_features(range(PICTURES)).clone()
+    features = picture_features(range(PICTURES), config).clone()
     model = FormatModel(reader, features, options.seed)
     losses = fit(model, Packer(reader, config), features, steps=options.steps, seed=options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
-    NanoManifest.write_format_only(
-        options.out, shipped(model), lora_alpha=ALPHA, seed=options.seed, final_loss=sum(losses[-10:]) / 10
-    )
+    save_file(shipped(model), options.out / WEIGHTS_FILE)
+    NanoManifest(
+        trained=False,
+        notice=NANO_NOTICE,
+        weights_sha256=file_sha256(options.out / WEIGHTS_FILE),
+        lora_alpha=ALPHA,
+        seed=options.seed,
+        parts=format_only_parts(),
+    ).write(options.out)
+    print(f"loss of the last ten steps: {sum(losses[-10:]) / 10:.3f}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def nano_config(language: dict[str, Any], *, trained: bool, notice: str) -> dict
         "seg_token_idx": language["vocab_size"],
         "token_type": "Gen",
         "mm_hidden_size": VISION_CONFIG["hidden_size"],
-        "mm_vision_select_layer": -2,
+        "mm_vision_select_layer": -1,
         "mm_use_im_start_end": False,
         "img_emb_len": _IMAGE_TOKENS - 1,
         "out_dim": 256,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,8 @@ _LAYER_NAMES = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
+# gguf.TokenType.CONTROL: tokens such as <|im_start|> that text never spells.
+_CONTROL_TOKEN = 3
 
 
 class GgufLanguageModel:
@@ -54,6 +56,7 @@ class GgufLanguageModel:
         self.path = path
         if self._field("general.architecture") != "llama":
             raise CheckpointError(path, f"holds a {self._field('general.architecture')} model, expected llama")
+        self._tensors = {_llama_name(tensor.name): tensor for tensor in self._reader.tensors}
 
     def config(self) -> dict[str, Any]:
         """The keys of config.json that describe the language model, added tokens not counted."""
@@ -74,16 +77,26 @@ class GgufLanguageModel:
             "pad_token_id": self._field("tokenizer.ggml.padding_token_id"),
         }
 
-    def tensors(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
-        """Yield (name in a Llama checkpoint, float32 array), one tensor dequantised at a time."""
-        for tensor in self._reader.tensors:
-            value = np.asarray(self._dequantise(tensor.data, tensor.tensor_type), dtype=np.float32)
-            kind = tensor.name.rsplit(".", 2)[-2]
-            if kind == "attn_q":
-                value = _undo_interleaving(value, self._field("llama.attention.head_count"))
-            elif kind == "attn_k":
-                value = _undo_interleaving(value, self._field("llama.attention.head_count_kv"))
-            yield self._llama_name(tensor.name), value
+    def names(self) -> tuple[str, ...]:
+        """Names of all tensors, as a Llama checkpoint has them."""
+        return tuple(self._tensors)
+
+    def tensor(self, name: str) -> NDArray[np.float32]:
+        """One tensor, dequantised.
+
+        Raises:
+            CheckpointError: the file has none of this name.
+        """
+        try:
+            stored = self._tensors[name]
+        except KeyError:
+            raise CheckpointError(self.path, f"lacks the tensor {name}") from None
+        value = np.asarray(self._dequantise(stored.data, stored.tensor_type), dtype=np.float32)
+        if name.endswith(".q_proj.weight"):
+            return _undo_interleaving(value, self._field("llama.attention.head_count"))
+        if name.endswith(".k_proj.weight"):
+            return _undo_interleaving(value, self._field("llama.attention.head_count_kv"))
+        return value
 
     def tokenizer(self, added_tokens: Sequence[str]) -> Tokenizer:
         """The byte-level BPE of SmolLM2, with `added_tokens` appended as special tokens in their order.
@@ -115,17 +128,15 @@ class GgufLanguageModel:
         except KeyError:
             raise CheckpointError(self.path, f"lacks the field {name}") from None
 
-    def _llama_name(self, name: str) -> str:
-        if name == "token_embd.weight":
-            return "model.embed_tokens.weight"
-        if name == "output_norm.weight":
-            return "model.norm.weight"
-        _, layer, kind, leaf = name.split(".")
-        return f"model.layers.{layer}.{_LAYER_NAMES[kind]}.{leaf}"
 
-
-# gguf.TokenType.CONTROL: tokens such as <|im_start|> that text never spells.
-_CONTROL_TOKEN = 3
+def _llama_name(name: str) -> str:
+    """Name in a Llama checkpoint of a tensor of the GGUF file."""
+    if name == "token_embd.weight":
+        return "model.embed_tokens.weight"
+    if name == "output_norm.weight":
+        return "model.norm.weight"
+    _, layer, kind, leaf = name.split(".")
+    return f"model.layers.{layer}.{_LAYER_NAMES[kind]}.{leaf}"
 
 
 def _undo_interleaving(weight: NDArray[np.float32], heads: int) -> NDArray[np.float32]:

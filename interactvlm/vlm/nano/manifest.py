@@ -1,0 +1,118 @@
+"""manifest.json of the shipped weights: which tensor comes from where, and what it has been trained for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from interactvlm.checkpoints.json_file import read_json_object
+from interactvlm.errors import CheckpointError
+
+__all__ = ["ASSETS", "MANIFEST_FILE", "WEIGHTS_FILE", "NanoManifest", "NanoPart", "Source", "format_only_parts"]
+
+#: Where the shipped weights lie.
+ASSETS = Path(__file__).parents[2] / "assets" / "nano"
+MANIFEST_FILE = "manifest.json"
+WEIGHTS_FILE = "weights.safetensors"
+
+#: "package": read from an installed package, LoRA and added rows from the weights file; "weights": in the weights
+#: file; "seed": in neither, filled with numbers drawn from the manifest's seed.
+Source = Literal["package", "weights", "seed"]
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class NanoPart:
+    """A group of tensors with one origin.
+
+    Attributes:
+        prefixes: beginnings of the names in the official layout.
+        source: where the numbers come from.
+        state: in words, what they have been trained for.
+    """
+
+    prefixes: tuple[str, ...]
+    source: Source
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class NanoManifest:
+    """What the shipped weights are.
+
+    Attributes:
+        trained: whether nano has been trained for contact.
+        notice: sentence shown beside every answer; empty once it is trained.
+        weights_sha256: hash of the weights file, hex.
+        lora_alpha: LoRA's alpha; the rank is read from the shapes.
+        seed: seed of the parts whose source is "seed".
+        parts: name of a part -> what it is.
+    """
+
+    trained: bool
+    notice: str
+    weights_sha256: str
+    lora_alpha: float
+    seed: int
+    parts: Mapping[str, NanoPart]
+
+    @classmethod
+    def read(cls, folder: Path = ASSETS) -> NanoManifest:
+        """Read `folder/manifest.json`.
+
+        Raises:
+            CheckpointError: it is missing or malformed, or says "not trained" without a notice.
+        """
+        path = folder / MANIFEST_FILE
+        raw = read_json_object(path)
+        if raw.pop("format", None) != _FORMAT:
+            raise CheckpointError(path, f"is not of format {_FORMAT}")
+        try:
+            parts = {name: _part(part) for name, part in raw.pop("parts").items()}
+            manifest = cls(**raw, parts=parts)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise CheckpointError(path, f"is malformed ({error})") from None
+        if not manifest.trained and not manifest.notice:
+            raise CheckpointError(path, "says that nano is not trained, but has no notice to show beside its answers")
+        return manifest
+
+    def write(self, folder: Path) -> None:
+        """Write `folder/manifest.json`."""
+        content = {"format": _FORMAT, **asdict(self)}
+        (folder / MANIFEST_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    def part_of(self, name: str) -> NanoPart:
+        """The part that a tensor belongs to.
+
+        Raises:
+            CheckpointError: it belongs to none, or to several: nothing is filled in silently.
+        """
+        found = [part for part in self.parts.values() if name.startswith(part.prefixes)]
+        if len(found) != 1:
+            raise CheckpointError(MANIFEST_FILE, f"places tensor {name} in {len(found)} parts; it must be in one")
+        return found[0]
+
+
+def format_only_parts() -> dict[str, NanoPart]:
+    """The parts while nano knows its answer format and nothing else."""
+    fitted, initialised = "answer format only", "initialised, untrained"
+    return {
+        "language_model": NanoPart(("model.embed_tokens.", "model.layers.", "model.norm."), "package", fitted),
+        "projector": NanoPart(("model.mm_projector.",), "weights", fitted),
+        "contact_projection": NanoPart(("model.text_hidden_fcs.",), "seed", initialised),
+        "camera_gate": NanoPart(("cam_pose_encoder.",), "seed", initialised),
+        "image_encoder": NanoPart(("model.visual_model.image_encoder.",), "seed", initialised),
+        "mask_decoder": NanoPart(
+            ("model.visual_model.prompt_encoder.", "model.visual_model.mask_decoder."), "seed", initialised
+        ),
+    }
+
+
+def _part(raw: dict[str, Any]) -> NanoPart:
+    part = NanoPart(prefixes=tuple(raw["prefixes"]), source=raw["source"], state=raw["state"])
+    if part.source not in get_args(Source):
+        raise ValueError(f"source {part.source!r}; known: {', '.join(get_args(Source))}")
+    return part
