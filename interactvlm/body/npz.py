@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from interactvlm.errors import InteractVLMError, MeshError
 
-__all__ = ["MAX_ELEMENTS", "array_names", "read_arrays"]
+__all__ = ["MAX_ELEMENTS", "array_names", "damage_named", "read_arrays"]
 
 MAX_ELEMENTS = 200_000_000
 """Largest array that is read: SMPL-X's pose blend shapes have 15 million numbers, a dense map 72 million."""
@@ -22,7 +22,7 @@ MAX_ELEMENTS = 200_000_000
 
 def array_names(path: Path) -> tuple[str, ...]:
     """Names of the arrays in an npz file; MeshError when it is none."""
-    with _damage_named(path), zipfile.ZipFile(path) as archive:
+    with damage_named(path), zipfile.ZipFile(path) as archive:
         return tuple(name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy"))
 
 
@@ -37,7 +37,7 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.gene
     if missing:
         raise MeshError(path.name, f"lacks {', '.join(missing)}")
     arrays = {}
-    with _damage_named(path), zipfile.ZipFile(path) as archive:
+    with damage_named(path), zipfile.ZipFile(path) as archive:
         for name in names:
             with archive.open(f"{name}.npy") as stream:
                 _check_header(path, name, stream)
@@ -47,8 +47,8 @@ def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.gene
 
 
 @contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged file makes the zip, deflate and header readers raise into one MeshError."""
+def damage_named(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged file makes zip, deflate and header readers raise into one MeshError."""
     try:
         yield
     except InteractVLMError:
@@ -56,7 +56,7 @@ def _damage_named(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise MeshError(path.name, "does not exist") from None
     except Exception as error:  # noqa: BLE001 -- seen: TokenError, zlib.error, NotImplementedError, TypeError
-        raise MeshError(path.name, f"is damaged or not an npz file ({type(error).__name__})") from None
+        raise MeshError(path.name, f"is damaged or not a {path.suffix} file ({type(error).__name__})") from None
 
 
 def _check_header(path: Path, name: str, stream: IO[bytes]) -> None:

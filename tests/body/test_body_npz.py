@@ -37,7 +37,7 @@ def test_missing_and_foreign_files_are_named(tmp_path):
     with pytest.raises(MeshError, match=r"none\.npz: does not exist"):
         array_names(tmp_path / "none.npz")
     (tmp_path / "text.npz").write_text("hello")
-    with pytest.raises(MeshError, match=r"text\.npz: is damaged or not an npz file"):
+    with pytest.raises(MeshError, match=r"text\.npz: is damaged or not a .npz file"):
         array_names(tmp_path / "text.npz")
 
 
