@@ -3,7 +3,7 @@
 - `{stem}.json`, `{stem}.npz`: our own record, see `archive`; `read_prediction` reads it back
 - `{name}_hcontact_vertices[_{topology}].npz`, `{name}_oafford_vertices.npz`: what community tools read, see `community`
 - `{name}_body.glb`, `{name}_object.glb`: the surface with its contact coloured, see `glb`
-- `{stem}.png` (`{stem}_2.png` ... beyond six results): one picture for people, see `figure`
+- `{stem}.png` (`{stem}_page2.png` ... beyond six results): one picture for people, see `figure`
 
 `{name}` is `{stem}` or `{object}__{stem}`, see `naming`.
 """

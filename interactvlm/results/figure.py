@@ -31,6 +31,7 @@ _PHOTO_WIDTH = 460
 _TILE_HEIGHT = 300
 _PANEL_HEIGHT = 2 * _TILE_HEIGHT + _GAP
 _MIN_CLOSE_UP = 160
+_RENDER_SIDE = 800
 _INNER = WIDTH - 2 * _MARGIN
 
 Colour = tuple[int, int, int]
@@ -199,7 +200,7 @@ def _tiles(result: TaskResult, surfaces: Mapping[str, Mesh | PointCloud]) -> lis
         views: tuple[View, ...] = HUMAN_VIEWS + FRONT_AND_BACK
     else:
         views, surface = OBJECT_VIEWS, surface.centred()
-    pictures = draw_views(surface, contact_colours(result.probabilities), views, side=640)
+    pictures = draw_views(surface, contact_colours(result.probabilities), views, side=_RENDER_SIDE)
     return list(zip([view.name for view in views], pictures, strict=True))
 
 

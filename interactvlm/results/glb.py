@@ -1,6 +1,7 @@
 """A surface with its contact as one GLB: colours for viewers, the numbers themselves for programs.
 
 - `COLOR_0`: the scale of `interactvlm.results.colours`, in linear light as glTF defines it; no textures.
+  Read with trimesh, they are the mesh's vertex colours when it is told `skip_materials=True`.
 - `_CONTACT`: float32 probability per vertex (meshes only: trimesh writes no own attributes for points).
 - asset extras: what was asked and answered, model, threshold, legend. When the weights are not trained for contact,
   node and mesh names start with "untrained" and the extras say so.
@@ -13,8 +14,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import trimesh
-from trimesh.exchange.gltf import export_glb
 
 from interactvlm.errors import InputError
 from interactvlm.geometry.mesh import Mesh, PointCloud
@@ -35,6 +34,9 @@ def contact_glb(result: TaskResult, surface: Mesh | PointCloud, *, model: ModelI
     Raises:
         InputError: the surface has another number of vertices than the answer has probabilities.
     """
+    import trimesh  # slow to import; reading and writing the other files needs none of it
+    from trimesh.exchange.gltf import export_glb
+
     vertices = surface.vertices if isinstance(surface, Mesh) else surface.xyz
     if result.probabilities.shape != (len(vertices),):
         raise InputError("surface", f"has {len(vertices)} vertices; the answer has {result.probabilities.size}")

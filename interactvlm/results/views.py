@@ -28,24 +28,22 @@ _MAX_POINTS = 20_000
 def draw_views(
     surface: Mesh | PointCloud, colours: NDArray[np.uint8], views: Sequence[View], *, side: int
 ) -> list[Image.Image]:
-    """One picture a view, cut to what is seen, transparent around it.
+    """One picture a view, cut to what is seen, transparent around it; its edges are smooth once it is shrunk.
 
     Args:
         surface: placed as the views expect it (they look at the origin).
         colours: sRGB uint8 [V, 3].
         views: J views.
-        side: pixels of the square that is rendered before cutting.
+        side: pixels of the square that is drawn before cutting; about thrice what is shown.
 
     Returns:
         J RGBA images, none larger than side x side; 1x1 and transparent where nothing is seen.
     """
     cameras = look_at(views)
-    large = 2 * side  # drawn at twice the size and shrunk: smooth edges
     if isinstance(surface, Mesh):
-        drawn = _draw_mesh(surface, colours, cameras, large)
+        pictures = _draw_mesh(surface, colours, cameras, side)
     else:
-        drawn = _draw_points(surface, colours, cameras, large)
-    pictures = [picture.resize((side, side), Image.Resampling.BOX) for picture in drawn]
+        pictures = _draw_points(surface, colours, cameras, side)
     return [picture.crop(picture.getbbox() or (0, 0, 1, 1)) for picture in pictures]
 
 
@@ -53,15 +51,14 @@ def _draw_mesh(mesh: Mesh, colours: NDArray[np.uint8], cameras: Cameras, side: i
     fragments = rasterize(mesh, cameras, side)
     pictures = []
     for j in range(len(cameras)):
+        # Lit per vertex; either winding is lit, for a user's mesh may be inside out.
+        facing = np.abs(mesh.vertex_normals @ cameras.R[j][:, 2:])
+        lit = (colours * (_AMBIENT + (1 - _AMBIENT) * facing)).astype(np.float32)
         seen = fragments.face_ids[j] >= 0
         corners = mesh.faces[fragments.face_ids[j][seen]]
-        weights = fragments.barycentric[j][seen][..., None]
-        normals = (mesh.vertex_normals[corners] * weights).sum(axis=1) @ cameras.R[j]
-        # Either winding is lit: a user's mesh may be inside out.
-        facing = np.abs(normals[:, 2:]) / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-6)
-        colour = (colours[corners] * weights).sum(axis=1) * (_AMBIENT + (1 - _AMBIENT) * facing)
+        weights = fragments.barycentric[j][seen]
         pixels = np.zeros((side, side, 4), dtype=np.uint8)
-        pixels[seen, :3] = np.clip(colour, 0, 255)
+        pixels[seen, :3] = np.clip(np.einsum("nk,nkc->nc", weights, lit[corners]), 0, 255)
         pixels[seen, 3] = 255
         pictures.append(Image.fromarray(pixels))
     return pictures
