@@ -25,7 +25,7 @@ from interactvlm.results.community import npz_bytes
 from interactvlm.results.naming import check_stem
 from interactvlm.types import Box, ModelIdentity, Prediction, Target, Task, TaskResult
 
-__all__ = ["FORMAT", "archive_files", "prediction_document", "read_prediction"]
+__all__ = ["FORMAT", "archive_files", "prediction_to_dict", "read_prediction"]
 
 FORMAT = "interactvlm.prediction/1"
 
@@ -41,7 +41,7 @@ def archive_files(prediction: Prediction, *, stem: str) -> dict[str, bytes]:
         InputError: the stem cannot be a file name.
     """
     check_stem(stem)
-    document = json.dumps(prediction_document(prediction), ensure_ascii=False, indent=2, allow_nan=False)
+    document = json.dumps(prediction_to_dict(prediction), ensure_ascii=False, indent=2, allow_nan=False)
     arrays: dict[str, NDArray[Any]] = {}
     for index, result in enumerate(prediction.results):
         arrays[f"probabilities_{index}"] = result.probabilities.astype(np.float32)
@@ -51,7 +51,7 @@ def archive_files(prediction: Prediction, *, stem: str) -> dict[str, bytes]:
     return {f"{stem}.json": document.encode() + b"\n", f"{stem}.npz": npz_bytes(arrays)}
 
 
-def prediction_document(prediction: Prediction) -> dict[str, Any]:
+def prediction_to_dict(prediction: Prediction) -> dict[str, Any]:
     """Every field that is not an array, as JSON values (also what a command prints with `--json`)."""
     height, width = prediction.photo_size
     return {

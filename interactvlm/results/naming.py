@@ -29,8 +29,8 @@ def check_stem(stem: str) -> str:
     """
     if not stem or stem.startswith("."):
         raise InputError("stem", f"is {stem!r}; it must be a file name without extension that starts with no dot")
-    if any(sign in stem for sign in '/\\:*?"<>|') or not stem.isprintable():
-        raise InputError("stem", f'is {stem!r}; path separators, control characters and any of :*?"<>| are not allowed')
+    if "/" in stem or "\\" in stem or not stem.isprintable():
+        raise InputError("stem", f"is {stem!r}; path separators and control characters are not allowed")
     if len(stem.encode()) > _MAX_STEM_BYTES:
         raise InputError("stem", f"has {len(stem.encode())} bytes; the limit is {_MAX_STEM_BYTES}")
     return stem
