@@ -14,4 +14,4 @@ from interactvlm.results.archive import prediction_to_dict, read_prediction
 from interactvlm.results.naming import check_stem
 from interactvlm.results.write import prediction_files, write_prediction
 
-__all__ = ["check_stem", "prediction_to_dict", "prediction_files", "read_prediction", "write_prediction"]
+__all__ = ["check_stem", "prediction_files", "prediction_to_dict", "read_prediction", "write_prediction"]

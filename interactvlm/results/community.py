@@ -1,4 +1,4 @@
-"""The files that community tools read (layout of the published demo's outputs; paper, supplementary "demo").
+"""The files that community tools read, in the layout of the published release's demo outputs.
 
 - `{name}_hcontact_vertices.npz`: `pred_contact_3d_smplh` float32 [1, 6890] and `pred_contact_3d_smplx` float32 [10475],
   each only where it can be had: SMPL / SMPL-H bodies give the first, and with the user's own [10475, 6890] matrix the
