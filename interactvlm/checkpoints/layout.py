@@ -68,10 +68,13 @@ class Layout:
         required: name -> shape of every tensor that must be there.
         ignored: name -> shape of tensors that a release may carry and nothing reads: `rotary_emb.inv_freq`, rounded to
             bfloat16 when it was saved, and the shared mask decoder beside separate ones.
+        open_prefix: names that begin so are accepted whatever follows; "" for none. Of the camera encoders only
+            `vi_v1` was ever published, so nobody can say how the tensors of the other two are named.
     """
 
     required: dict[str, Shape]
     ignored: dict[str, Shape]
+    open_prefix: str = ""
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Required tensors that are not in `names`, sorted."""
@@ -79,7 +82,8 @@ class Layout:
 
     def left_over(self, names: Iterable[str]) -> list[str]:
         """Names that the layout does not know, sorted."""
-        return sorted(set(names) - self.required.keys() - self.ignored.keys())
+        unknown = set(names) - self.required.keys() - self.ignored.keys()
+        return sorted(name for name in unknown if not self.open_prefix or not name.startswith(self.open_prefix))
 
     def wrong_shapes(self, shapes: Mapping[str, Shape]) -> dict[str, tuple[Shape, Shape]]:
         """Name -> (shape found, shape expected) of required tensors whose shapes differ."""
@@ -106,7 +110,8 @@ def official_layout(config: ReleaseConfig, sam: SamSizes = SAM_VIT_H) -> Layout:
     decoders = ("human_mask_decoder", "object_mask_decoder") if config.separate_decoders else ("mask_decoder",)
     for decoder in decoders:
         required.update(_mask_decoder(f"{_VISUAL}{decoder}."))
-    if config.multiview_cam_cond:
+    named_camera = config.cam_encoder_type == "vi_v1"
+    if config.multiview_cam_cond and named_camera:
         required.update(_camera_encoder(config))
     if config.has_splitter:
         required.update(_splitter(config.out_dim))
@@ -116,7 +121,11 @@ def official_layout(config: ReleaseConfig, sam: SamSizes = SAM_VIT_H) -> Layout:
     }
     if config.separate_decoders:
         ignored.update(_mask_decoder(f"{_VISUAL}mask_decoder."))
-    return Layout(required=required, ignored=ignored)
+    return Layout(
+        required=required,
+        ignored=ignored,
+        open_prefix="cam_pose_encoder." if config.multiview_cam_cond and not named_camera else "",
+    )
 
 
 def infer_sam_sizes(shapes: Mapping[str, Shape]) -> SamSizes:
@@ -264,16 +273,11 @@ def _perceptron(name: str, width: int, outputs: int) -> Iterator[tuple[str, Shap
 
 
 def _camera_encoder(config: ReleaseConfig) -> Iterator[tuple[str, Shape]]:
-    """Phi. Only `vi_v1` has been released; the other two follow its naming."""
-    if config.cam_encoder_type == "vi_v1":
-        yield from _linear("cam_pose_encoder.spatial_encoder.0", _CAMERA_PARAMETERS, _CAMERA_WIDTH)
-        yield from _linear("cam_pose_encoder.spatial_encoder.2", _CAMERA_WIDTH, _CAMERA_WIDTH)
-        for view in range(config.multiview_channels):
-            yield from _linear(f"cam_pose_encoder.view_transforms.{view}", _CAMERA_WIDTH, config.out_dim)
-    elif config.cam_encoder_type == "simple":
-        yield from _linear("cam_pose_encoder.0", _CAMERA_PARAMETERS, config.out_dim)
-    else:
-        yield "cam_pose_encoder.weight", (config.multiview_channels, config.out_dim)
+    """Phi: the camera's five numbers through a perceptron, then one linear layer per view."""
+    yield from _linear("cam_pose_encoder.spatial_encoder.0", _CAMERA_PARAMETERS, _CAMERA_WIDTH)
+    yield from _linear("cam_pose_encoder.spatial_encoder.2", _CAMERA_WIDTH, _CAMERA_WIDTH)
+    for view in range(config.multiview_channels):
+        yield from _linear(f"cam_pose_encoder.view_transforms.{view}", _CAMERA_WIDTH, config.out_dim)
 
 
 def _splitter(out_dim: int) -> Iterator[tuple[str, Shape]]:

@@ -83,6 +83,8 @@ def test_other_token_types_and_encoders() -> None:
     assert plain.required.keys() - tied.required.keys() == {"lm_head.weight"}
     grouped = official_layout(replace(base, num_key_value_heads=8)).required
     assert grouped["model.layers.0.self_attn.k_proj.weight"] == (1024, 4096)
+    unpublished = official_layout(replace(base, cam_encoder_type="simple"))
+    assert unpublished.left_over([*unpublished.required, "cam_pose_encoder.any.weight", "other"]) == ["other"]
     no_camera = official_layout(replace(base, multiview_cam_cond=False))
     assert not any(n.startswith("cam_pose_encoder") for n in no_camera.required)
 

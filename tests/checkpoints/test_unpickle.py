@@ -156,7 +156,8 @@ def test_names_that_walk_through_an_allowed_module_are_refused(tmp_path: Path) -
         ("collections", "namedtuple"),
     ):
         path = tmp_path / "bad.pkl"
-        path.write_bytes(b"\x80\x04" + f"\x8c{chr(len(module))}{module}\x8c{chr(len(name))}{name}".encode("latin1") + b"\x93.")
+        words = b"".join(b"\x8c" + bytes([len(word)]) + word.encode() for word in (module, name))
+        path.write_bytes(b"\x80\x04" + words + b"\x93.")
         with pytest.raises(CheckpointError, match="not on the list of allowed names"):
             read_array_pickle(path)
 
