@@ -231,6 +231,6 @@ def _numpy_points(field: str, data: bytes, file_type: str, limits: MeshLimits) -
     version = np.lib.format.read_magic(stream)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read_header(stream)
-    if dtype.hasobject or len(shape) != 2 or np.prod(shape, dtype=float) * dtype.itemsize > len(data):
+    if dtype.hasobject or len(shape) != 2 or np.prod(shape, dtype=float) * dtype.itemsize > len(data) - stream.tell():
         raise MeshError(field, f"declares {dtype} of shape {list(shape)} in {len(data)} bytes; points are [N, 3]")
     return np.asarray(np.load(io.BytesIO(data), allow_pickle=False))

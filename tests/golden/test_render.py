@@ -1,4 +1,4 @@
-"""Cameras, rasterising, shading and points against PyTorch3D's own numbers (render/, and the maps of body/, object_mesh/)."""
+"""Cameras, rasterising, shading, points against PyTorch3D's numbers in render/; maps of body/ and object_mesh/."""
 
 from __future__ import annotations
 
