@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-
-from interactvlm.errors import CheckpointError
+from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from interactvlm.checkpoints.config import ReleaseConfig
@@ -67,11 +66,11 @@ class AddedCamera(CameraGate):
 
     def __init__(self, *, channels: int = 256) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(nn.Linear(_CAMERA_NUMBERS, channels), nn.ReLU())
+        self.add_module("0", nn.Linear(_CAMERA_NUMBERS, channels))  # its place in the checkpoint
 
     def table(self, cameras: Tensor) -> Tensor:
         """Offsets, [J, C]."""
-        return self.encoder(cameras)  # type: ignore[no-any-return]
+        return F.relu(self.get_submodule("0")(cameras))
 
     def condition(self, embeddings: Tensor, table: Tensor) -> Tensor:
         """The sum of every embedding with every view's offset."""
@@ -83,11 +82,11 @@ class AddedViewIndex(CameraGate):
 
     def __init__(self, *, views: int = 4, channels: int = 256) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(views, channels)
+        self.weight = nn.Parameter(torch.zeros(views, channels))
 
     def table(self, cameras: Tensor) -> Tensor:
         """Offsets, [J, C]."""
-        return self.embedding.weight[: len(cameras)]
+        return self.weight
 
     def condition(self, embeddings: Tensor, table: Tensor) -> Tensor:
         """The sum of every embedding with every view's offset."""
@@ -126,26 +125,9 @@ def load_camera_gate(
     """`build_camera_gate` filled from a checkpoint.
 
     Raises:
-        CheckpointError: tensors are missing, ambiguous or of another shape.
+        CheckpointError: a tensor is missing or has another shape.
     """
     with torch.device("meta"):
         gate = build_camera_gate(config)
-    names = _stored_names(reader, gate)
-    reader.load_into(gate, stored_name=names.__getitem__, dtype=dtype, device=device)
+    reader.load_into(gate, stored_name=lambda own: CAMERA_GATE_PREFIX + own, dtype=dtype, device=device)
     return gate.eval()
-
-
-def _stored_names(reader: WeightReader, gate: CameraGate) -> dict[str, str]:
-    """Own name -> stored name. No weights of the unpublished kinds exist to show their names: taken by shape."""
-    own = {name: tuple(value.shape) for name, value in gate.state_dict().items()}
-    if isinstance(gate, PerViewGate):
-        return {name: CAMERA_GATE_PREFIX + name for name in own}
-    stored: dict[str, str] = {}
-    for name, shape in own.items():
-        found = [n for n in reader.names() if n.startswith(CAMERA_GATE_PREFIX) and reader.shape(n) == shape]
-        if len(found) != 1:
-            raise CheckpointError(
-                reader.folder, f"needs one {CAMERA_GATE_PREFIX}* tensor of shape {shape}, has {len(found)}"
-            )
-        stored[name] = found[0]
-    return stored

@@ -10,7 +10,7 @@ the embedding grid (64), so that low-resolution logits have side 4 g (256).
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 prepare_torchvision()
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer  # noqa: E402 - after the remedy
 
-__all__ = ["PROMPT_ENCODER_PREFIX", "MaskPredictor", "build_mask_decoder", "build_prompt_encoder"]
+__all__ = ["PROMPT_ENCODER_PREFIX", "MaskPredictor", "build_mask_decoder", "build_prompt_encoder", "upsampled"]
 
 PROMPT_ENCODER_PREFIX = "model.visual_model.prompt_encoder."
 _CHANNELS = 256
@@ -62,8 +62,8 @@ class MaskPredictor(nn.Module):
 
     def __init__(self, *, prompt_encoder: nn.Module, mask_decoder: nn.Module) -> None:
         super().__init__()
-        self.prompt_encoder = prompt_encoder
-        self.mask_decoder = mask_decoder
+        self.prompt_encoder: Any = prompt_encoder
+        self.mask_decoder: Any = mask_decoder
 
     @classmethod
     def load(
@@ -89,6 +89,11 @@ class MaskPredictor(nn.Module):
         reader.load_into(mask_decoder, stored_name=lambda own: decoder_prefix + own, dtype=dtype, device=device)
         return cls(prompt_encoder=prompt_encoder, mask_decoder=mask_decoder).eval()
 
+    def positional_encoding(self) -> Tensor:
+        """SAM's encoding of the embedding grid, float32 [C, g, g]."""
+        encoding: Tensor = self.prompt_encoder.get_dense_pe()[0]
+        return encoding
+
     def forward(self, embeddings: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
         """Decode every question in every view.
 
@@ -99,17 +104,17 @@ class MaskPredictor(nn.Module):
         Returns:
             Low-resolution logits float32 [Q, J, 4 g, 4 g], and predicted IoU float32 [Q, J].
         """
-        dtype = self.mask_decoder.iou_token.weight.dtype
-        no_mask = self.prompt_encoder.no_mask_embed.weight.to(dtype)
+        dtype = next(self.mask_decoder.parameters()).dtype
+        no_mask: Tensor = self.prompt_encoder.no_mask_embed.weight.to(dtype)
         image = embeddings.to(dtype).flatten(2).transpose(1, 2) + no_mask
-        position = self.prompt_encoder.get_dense_pe()[0].flatten(1).T.to(dtype).contiguous()
+        position = self.positional_encoding().flatten(1).T.to(dtype).contiguous()
         masks_at_once = _MASKS_AT_ONCE[image.device.type == "cpu"]
         chunks = prompts.to(dtype).split(max(1, masks_at_once // len(image)))
         answers = [decode(self.mask_decoder, image, position, chunk) for chunk in chunks]
         return torch.cat([logits for logits, _ in answers]), torch.cat([quality for _, quality in answers])
 
 
-def decode(decoder: nn.Module, image: Tensor, position: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
+def decode(decoder: Any, image: Tensor, position: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
     """SAM's mask decoder, mask token 0 only, arranged so that no key, value or query of the image is ever formed.
 
     There are few tokens and many grid cells, so every projection of the grid is moved to the tokens' side of its
@@ -152,17 +157,18 @@ def decode(decoder: nn.Module, image: Tensor, position: Tensor, prompts: Tensor)
     return _upscaled_product(decoder.output_upscaling, image, weights).float(), quality.float()
 
 
-def _among_tokens(attention: nn.Module, placed: Tensor, tokens: Tensor) -> Tensor:
+def _among_tokens(attention: Any, placed: Tensor, tokens: Tensor) -> Tensor:
     """Self attention of few tokens: queries and keys from `placed`, values from `tokens`, [..., N, C]."""
     query, key, value = (
         _heads(projection(source), attention.num_heads)
         for projection, source in ((attention.q_proj, placed), (attention.k_proj, placed), (attention.v_proj, tokens))
     )
     mixed = F.scaled_dot_product_attention(query, key, value)
-    return attention.out_proj(mixed.transpose(-3, -2).flatten(-2))  # type: ignore[no-any-return]
+    answer: Tensor = attention.out_proj(mixed.transpose(-3, -2).flatten(-2))
+    return answer
 
 
-def _tokens_look(attention: nn.Module, tokens: Tensor, placed_image: Tensor, image: Tensor) -> Tensor:
+def _tokens_look(attention: Any, tokens: Tensor, placed_image: Tensor, image: Tensor) -> Tensor:
     """Tokens [Q, J or 1, N, C] attend to the image [Q, J, G, C]: [Q, J, N, C]."""
     heads = attention.num_heads
     query = _heads(attention.q_proj(tokens), heads)
@@ -171,10 +177,11 @@ def _tokens_look(attention: nn.Module, tokens: Tensor, placed_image: Tensor, ima
     folded = folded.flatten(-3, -2).expand(*image.shape[:2], -1, -1)
     mixed = (folded @ placed_image.mT).softmax(-1) @ image
     values = mixed.unflatten(-2, (heads, -1)) @ attention.v_proj.weight.unflatten(0, (heads, -1)).mT
-    return attention.out_proj(values.transpose(-3, -2).flatten(-2) + attention.v_proj.bias)  # type: ignore[no-any-return]
+    answer: Tensor = attention.out_proj(values.transpose(-3, -2).flatten(-2) + attention.v_proj.bias)
+    return answer
 
 
-def _image_looks(attention: nn.Module, placed_image: Tensor, placed_tokens: Tensor, tokens: Tensor) -> Tensor:
+def _image_looks(attention: Any, placed_image: Tensor, placed_tokens: Tensor, tokens: Tensor) -> Tensor:
     """The image [Q, J, G, C] attends to tokens [Q, J, N, C]: [Q, J, G, C]."""
     heads = attention.num_heads
     key = _heads(attention.k_proj(placed_tokens), heads) / math.sqrt(attention.internal_dim // heads)
@@ -184,10 +191,11 @@ def _image_looks(attention: nn.Module, placed_image: Tensor, placed_tokens: Tens
     weights = scores.unflatten(-1, (heads, -1)).softmax(-1).flatten(-2)
     value = _heads(attention.v_proj(tokens), heads)
     folded_value = value @ attention.out_proj.weight.T.unflatten(0, (heads, -1))
-    return weights @ folded_value.flatten(-3, -2) + attention.out_proj.bias
+    answer: Tensor = weights @ folded_value.flatten(-3, -2) + attention.out_proj.bias
+    return answer
 
 
-def _upscaled_product(upscaling: nn.Module, image: Tensor, weights: Tensor) -> Tensor:
+def _upscaled_product(upscaling: Any, image: Tensor, weights: Tensor) -> Tensor:
     """Upscale image tokens [Q, J, G, C] four times and weigh their channels by [Q, J, C / 8]: [Q, J, 4 g, 4 g].
 
     Transposed convolutions of stride 2 and size 2 are one matrix product per cell with channels last.
@@ -200,9 +208,18 @@ def _upscaled_product(upscaling: nn.Module, image: Tensor, weights: Tensor) -> T
     finest = finer @ second.weight.flatten(1).unflatten(1, (-1, 4)).transpose(1, 2).flatten(1)
     finest = activation(finest.unflatten(-1, (4, -1)) + second.bias)  # [Q, J, G, 4, 4, C / 8]
     logits = (finest.flatten(2, 4) @ weights[..., None]).view(*image.shape[:2], side, side, 2, 2, 2, 2)
-    return logits.permute(0, 1, 2, 4, 6, 3, 5, 7).reshape(*image.shape[:2], 4 * side, 4 * side)
+    fine: Tensor = logits.permute(0, 1, 2, 4, 6, 3, 5, 7).reshape(*image.shape[:2], 4 * side, 4 * side)
+    return fine
 
 
 def _heads(values: Tensor, heads: int) -> Tensor:
     """[..., N, D] to [..., heads, N, D / heads]."""
-    return values.unflatten(-1, (heads, -1)).transpose(-3, -2)
+    split: Tensor = values.unflatten(-1, (heads, -1)).transpose(-3, -2)
+    return split
+
+
+def upsampled(low_res: Tensor, side: int) -> Tensor:
+    """Logits float32 [..., side, side] from low-resolution ones [..., 4 g, 4 g]: bilinear, as SAM does."""
+    flat = low_res.float().flatten(0, -3)[:, None]
+    full = F.interpolate(flat, (side, side), mode="bilinear", align_corners=False)
+    return full.view(*low_res.shape[:-2], side, side)

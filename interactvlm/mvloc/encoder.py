@@ -1,14 +1,11 @@
 """Theta: SAM's image encoder, sized by the checkpoint's own tensors (paper, section 3).
 
-The encoder is segment_anything's; nothing in config.json tells its width or depth, so `EncoderShape` reads them off
-the stored tensors. It is frozen in every release: its outputs depend on the picture alone and are cached (cache.py).
+The encoder is segment_anything's; nothing in config.json tells its width or depth, so they are read off the stored
+tensors. It is frozen in every release: its outputs depend on the picture alone and are cached (cache.py).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from interactvlm.checkpoints.layout import SamSizes, infer_sam_sizes
 from interactvlm.errors import CheckpointError
 from interactvlm.torchvision_cpu import prepare_torchvision
 
@@ -28,125 +26,41 @@ if TYPE_CHECKING:
 prepare_torchvision()
 from segment_anything.modeling import ImageEncoderViT  # noqa: E402 - after the remedy above
 
-__all__ = ["ENCODER_PREFIX", "SAM_VIT_H", "EncoderShape", "ImageEncoder", "build_image_encoder", "sam_input"]
+__all__ = ["ENCODER_PREFIX", "ImageEncoder", "build_image_encoder", "encoder_sizes", "sam_input"]
 
 ENCODER_PREFIX = "model.visual_model.image_encoder."
 _PIXEL_MEAN = (123.675, 116.28, 103.53)
 _PIXEL_STD = (58.395, 57.12, 57.375)
 
 
-@dataclass(frozen=True, slots=True)
-class EncoderShape:
-    """Sizes of an image encoder.
-
-    Attributes:
-        grid: side of its token grid.
-        patch: side of a token in pixels.
-        width: channels inside.
-        depth: number of blocks.
-        heads: attention heads.
-        mlp_width: channels inside a block's MLP.
-        window: side of the attention window of the local blocks, tokens.
-        global_blocks: the blocks that attend to the whole grid.
-        out_channels: channels of the embedding.
-    """
-
-    grid: int
-    patch: int
-    width: int
-    depth: int
-    heads: int
-    mlp_width: int
-    window: int
-    global_blocks: tuple[int, ...]
-    out_channels: int
-
-    @property
-    def image_size(self) -> int:
-        """Side of the square input, pixels."""
-        return self.grid * self.patch
-
-    @classmethod
-    def from_shapes(cls, shape_of: Callable[[str], tuple[int, ...]], names: tuple[str, ...]) -> EncoderShape:
-        """Infer the sizes.
-
-        Args:
-            shape_of: from a stored name to its shape.
-            names: every stored name.
-
-        Raises:
-            KeyError: the encoder's tensors are not among `names`.
-            ValueError: their shapes do not fit together.
-        """
-        blocks = [int(m[1]) for n in names if (m := re.match(re.escape(ENCODER_PREFIX) + r"blocks\.(\d+)\.", n))]
-        if not blocks or ENCODER_PREFIX + "pos_embed" not in names:
-            raise KeyError("no image encoder")
-        depth = max(blocks) + 1
-        _, grid, grid_width, width = shape_of(ENCODER_PREFIX + "pos_embed")
-        tables = [shape_of(f"{ENCODER_PREFIX}blocks.{i}.attn.rel_pos_h") for i in range(depth)]
-        everywhere = 2 * grid - 1
-        local = {rows for rows, _ in tables if rows != everywhere}
-        if grid != grid_width or len(local) > 1 or any(width % head for _, head in tables):
-            raise ValueError("the image encoder's position tables do not fit together")
-        return cls(
-            grid=grid,
-            patch=shape_of(ENCODER_PREFIX + "patch_embed.proj.weight")[-1],
-            width=width,
-            depth=depth,
-            heads=width // tables[0][1],
-            mlp_width=shape_of(ENCODER_PREFIX + "blocks.0.mlp.lin1.weight")[0],
-            window=(local.pop() + 1) // 2 if local else grid,
-            global_blocks=tuple(i for i, (rows, _) in enumerate(tables) if rows == everywhere),
-            out_channels=shape_of(ENCODER_PREFIX + "neck.0.weight")[0],
-        )
-
-    @classmethod
-    def from_reader(cls, reader: WeightReader) -> EncoderShape:
-        """Infer the sizes from a checkpoint.
-
-        Raises:
-            CheckpointError: it holds no image encoder, or one of impossible shapes.
-        """
-        try:
-            return cls.from_shapes(reader.shape, reader.names())
-        except KeyError:
-            raise CheckpointError(
-                reader.folder, f"holds no {ENCODER_PREFIX}* tensors: no image can be encoded"
-            ) from None
-        except ValueError as error:
-            raise CheckpointError(reader.folder, f"cannot be used: {error}") from None
-
-
-SAM_VIT_H = EncoderShape(
-    grid=64,
-    patch=16,
-    width=1280,
-    depth=32,
-    heads=16,
-    mlp_width=5120,
-    window=14,
-    global_blocks=(7, 15, 23, 31),
-    out_channels=256,
-)
-"""The published encoder."""
-
-
-def build_image_encoder(shape: EncoderShape) -> nn.Module:
+def build_image_encoder(sizes: SamSizes) -> nn.Module:
     """segment_anything's encoder of these sizes, with fresh weights on the current default device."""
     encoder: nn.Module = ImageEncoderViT(
-        img_size=shape.image_size,
-        patch_size=shape.patch,
-        embed_dim=shape.width,
-        depth=shape.depth,
-        num_heads=shape.heads,
-        mlp_ratio=shape.mlp_width / shape.width,
-        out_chans=shape.out_channels,
+        img_size=sizes.image_size,
+        patch_size=sizes.patch,
+        embed_dim=sizes.width,
+        depth=sizes.depth,
+        num_heads=sizes.heads,
+        mlp_ratio=sizes.mlp_ratio,
+        out_chans=256,
         norm_layer=partial(nn.LayerNorm, eps=1e-6),
         use_rel_pos=True,
-        window_size=shape.window,
-        global_attn_indexes=shape.global_blocks,
+        window_size=sizes.window,
+        global_attn_indexes=sizes.global_blocks,
     )
     return encoder
+
+
+def encoder_sizes(reader: WeightReader) -> SamSizes:
+    """Sizes of a checkpoint's image encoder.
+
+    Raises:
+        CheckpointError: it holds none, or one of impossible shapes.
+    """
+    shapes = {name: reader.shape(name) for name in reader.names() if name.startswith(ENCODER_PREFIX)}
+    if not shapes:
+        raise CheckpointError(reader.folder, f"holds no {ENCODER_PREFIX}* tensors: no picture can be encoded")
+    return infer_sam_sizes(shapes)
 
 
 def sam_input(image: NDArray[np.uint8], image_size: int) -> tuple[Tensor, tuple[int, int]]:
@@ -172,9 +86,9 @@ def sam_input(image: NDArray[np.uint8], image_size: int) -> tuple[Tensor, tuple[
 class ImageEncoder:
     """Theta with its weights, in one dtype on one device."""
 
-    def __init__(self, *, module: nn.Module, shape: EncoderShape, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, *, module: nn.Module, sizes: SamSizes, device: torch.device, dtype: torch.dtype) -> None:
         self._module = module
-        self.shape = shape
+        self.sizes = sizes
         self._device = device
         self._dtype = dtype
 
@@ -185,11 +99,11 @@ class ImageEncoder:
         Raises:
             CheckpointError: it holds no image encoder, or an incomplete one.
         """
-        shape = EncoderShape.from_reader(reader)
+        sizes = encoder_sizes(reader)
         with torch.device("meta"):
-            module = build_image_encoder(shape)
+            module = build_image_encoder(sizes)
         reader.load_into(module, stored_name=lambda own: ENCODER_PREFIX + own, dtype=dtype, device=device)
-        return cls(module=module.eval(), shape=shape, device=device, dtype=dtype)
+        return cls(module=module.eval(), sizes=sizes, device=device, dtype=dtype)
 
     @torch.inference_mode()
     def encode(self, inputs: Tensor) -> Tensor:
@@ -205,4 +119,4 @@ class ImageEncoder:
 
     def encode_images(self, images: NDArray[np.uint8]) -> Tensor:
         """`sam_input` and `encode` for RGB uint8 [N, H, W, 3]: [N, C, grid, grid]."""
-        return self.encode(torch.stack([sam_input(image, self.shape.image_size)[0] for image in images]))
+        return self.encode(torch.stack([sam_input(image, self.sizes.image_size)[0] for image in images]))

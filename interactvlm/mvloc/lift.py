@@ -13,7 +13,6 @@ all views, V vertices or points. Vertices that no view sees get 0.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from interactvlm.errors import InputError
 
-__all__ = ["HardLift", "Lift", "MeshLift", "PixelMaps", "PointLift", "SoftLift"]
+__all__ = ["HardLift", "Lift", "MeshLift", "PointLift", "SoftLift"]
 
 _LOGIT_LIMIT = 20.0
 #: Object meshes: pixels below this probability say nothing. Older human lift: threshold of logits and of vertices.
@@ -31,62 +30,45 @@ _THRESHOLD = 0.3
 _QUESTIONS_AT_ONCE = 4
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PixelMaps:
-    """What stands behind every pixel of J square renders.
-
-    Attributes:
-        vertices: integer [J, S, S, K], vertex (K = 3) or point (K = 1) indices; a pixel with a negative index is
-            background.
-        weights: floating [J, S, S, K], barycentric coordinates or ones.
-        count: number of vertices or points.
-
-    Raises:
-        InputError: shapes differ, weights are not finite or negative, or an index is not below `count`.
-    """
-
-    vertices: NDArray[np.integer]
-    weights: NDArray[np.floating]
-    count: int
-
-    def __post_init__(self) -> None:
-        shape = self.vertices.shape
-        if len(shape) != 4 or shape[1] != shape[2] or not shape[0] or not shape[1] or shape[3] not in (1, 3):
-            raise InputError("pixel_to_vertex_map", f"has shape {list(shape)}, must be [views, side, side, 3]")
-        if self.vertices.dtype.kind not in "iu" or self.weights.dtype.kind != "f":
-            raise InputError("pixel_to_vertex_map", "must hold integers and bary_coords_map floating numbers")
-        if self.weights.shape != shape:
-            raise InputError("bary_coords_map", f"has shape {list(self.weights.shape)}, must be {list(shape)}")
-        if int(self.vertices.max()) >= self.count:
-            raise InputError("pixel_to_vertex_map", f"names vertex {self.vertices.max()}; there are {self.count}")
-        used = self.weights[self.foreground]
-        if not np.isfinite(used).all() or used.min(initial=0) < -1e-3:
-            raise InputError("bary_coords_map", "must be finite and not negative on the foreground")
-
-    @property
-    def foreground(self) -> NDArray[np.bool_]:
-        """Pixels that show the surface, [J, S, S]."""
-        return np.asarray((self.vertices >= 0).all(axis=-1))
-
-
 class Lift:
     """Base of the four lifts; each is prepared once and then called with logits.
 
     Args:
-        maps: what stands behind the pixels.
+        ids: integer [J, S, S, K], the K = 3 vertices or K = 1 point behind each pixel; negative: background.
+        weights: floating [J, S, S, K], barycentric coordinates, or ones for points.
+        count: number of vertices or points.
         grid: side g of the low-resolution logits (256 as published).
         device: where to compute, always in float32.
+
+    Raises:
+        InputError: the arrays' shapes do not fit, or an index is not below `count`.
     """
 
-    def __init__(self, maps: PixelMaps, *, grid: int, device: torch.device | str = "cpu") -> None:
-        self.views, self.side = maps.vertices.shape[:2]
-        self.count = maps.count
+    def __init__(
+        self,
+        ids: NDArray[np.integer],
+        weights: NDArray[np.floating],
+        *,
+        count: int,
+        grid: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if ids.ndim != 4 or ids.shape[1] != ids.shape[2] or ids.shape != weights.shape:
+            raise InputError(
+                "pixel maps",
+                f"have shapes {list(ids.shape)} and {list(weights.shape)}; need [views, side, side, K] twice",
+            )
+        if ids.max(initial=-1) >= count:
+            raise InputError("pixel maps", f"name vertex {ids.max()} of a surface of {count}")
+        self.views, self.side = ids.shape[:2]
+        self.count = count
         self.grid = grid
         self.device = torch.device(device)
-        foreground = maps.foreground
+        foreground = (ids >= 0).all(axis=-1)
         self._pixels = np.flatnonzero(foreground)
         self._sampling = _bilinear_sampling(self._pixels, self.views, self.side, grid, self.device)
-        self._prepare(maps.vertices[foreground].astype(np.int64), maps.weights[foreground].astype(np.float64))
+        # A rasteriser's coordinates may undershoot zero by a rounding error; negative weights have no meaning here.
+        self._prepare(ids[foreground].astype(np.int64), weights[foreground].clip(min=0).astype(np.float64))
 
     def __call__(self, low_res: Tensor) -> Tensor:
         """Lift logits [Q, J, g, g] to float32 [Q, V], on the lift's device.
@@ -128,7 +110,8 @@ class Lift:
 
     def _by_view(self, values: Tensor) -> Tensor:
         """[J V, Q] as [J, V, Q]."""
-        return values.unflatten(0, (self.views, self.count))
+        split: Tensor = values.unflatten(0, (self.views, self.count))
+        return split
 
 
 class SoftLift(Lift):
@@ -158,7 +141,9 @@ class HardLift(Lift):
 
 
 class MeshLift(Lift):
-    """The object mesh lift: weighted mean of the probabilities above 0.3 per view, then over the views that have any."""
+    """The object mesh lift: weighted mean of the probabilities above 0.3 per view, then over the
+    views that have any.
+    """
 
     def _prepare(self, vertices: NDArray[np.int64], weights: NDArray[np.float64]) -> None:
         self._weights = self._view_matrix(vertices, weights)
@@ -169,25 +154,33 @@ class MeshLift(Lift):
         both = self._by_view(self._weights @ torch.cat([active, probability * active], dim=1))
         weight, value = both.chunk(2, dim=-1)
         seen = weight > 0
-        return torch.where(seen, value / weight, 0.0).sum(0) / seen.sum(0).clamp_min(1)
+        means: Tensor = torch.where(seen, value / weight, 0.0)
+        return means.sum(0) / seen.sum(0).clamp_min(1)
 
 
 class PointLift(Lift):
     """The lift of point clouds: mean per point per view, then over the views that see it.
 
     Args:
-        maps: as in `Lift`, K = 1.
+        ids: integer [J, S, S], the point behind each pixel; negative: background.
+        valid: bool [J, S, S], pixels where the render is not white. As released, logits of mapped pixels outside it
+            are averaged *without* a sigmoid, so that values may leave [0, 1]; maps and renders of one rasteriser have
+            no such pixels.
+        count: number of points.
         grid: as in `Lift`.
         device: as in `Lift`.
-        valid: [J, S, S], pixels where the render is not white. As released, logits of mapped pixels outside it are
-            averaged *without* a sigmoid, so that values may leave [0, 1]; maps and renders of one rasteriser have no
-            such pixels.
     """
 
     def __init__(
-        self, maps: PixelMaps, *, grid: int, valid: NDArray[np.bool_], device: torch.device | str = "cpu"
+        self,
+        ids: NDArray[np.integer],
+        valid: NDArray[np.bool_],
+        *,
+        count: int,
+        grid: int,
+        device: torch.device | str = "cpu",
     ) -> None:
-        super().__init__(maps, grid=grid, device=device)
+        super().__init__(ids[..., None], np.ones((*ids.shape, 1)), count=count, grid=grid, device=device)
         self._valid = torch.from_numpy(valid.ravel()[self._pixels]).to(self.device)[:, None]
 
     def _prepare(self, vertices: NDArray[np.int64], weights: NDArray[np.float64]) -> None:
