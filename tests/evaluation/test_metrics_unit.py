@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -20,6 +20,7 @@ rows = hnp.arrays(np.float64, (3, 12), elements=st.sampled_from([0.0, 0.2, 0.5, 
 line = np.abs(np.arange(12.0)[:, None] - np.arange(12.0))
 
 
+@settings(deadline=None)
 @given(rows, rows)
 def test_scores_stay_in_their_range(prediction: np.ndarray, truth: np.ndarray) -> None:
     for scores in (contact_scores(prediction, truth), deco_contact_scores(prediction, truth)):
@@ -27,6 +28,7 @@ def test_scores_stay_in_their_range(prediction: np.ndarray, truth: np.ndarray) -
             assert ((values >= 0) & (values <= 1)).all()
 
 
+@settings(deadline=None)
 @given(rows, rows)
 def test_swapping_prediction_and_truth_swaps_precision_and_recall(prediction: np.ndarray, truth: np.ndarray) -> None:
     a, b = (prediction >= 0.5).astype(float), (truth >= 0.5).astype(float)
@@ -37,6 +39,7 @@ def test_swapping_prediction_and_truth_swaps_precision_and_recall(prediction: np
     np.testing.assert_allclose(errors.false_positive, reverse.false_negative)
 
 
+@settings(deadline=None)
 @given(rows, rows)
 def test_affordance_scores_stay_in_their_range(prediction: np.ndarray, truth: np.ndarray) -> None:
     scores = affordance_scores(prediction, truth)
