@@ -91,7 +91,8 @@ def write_pixel_maps(maps: PixelMaps, vertex_map: Path, weight_map: Path, views:
 def _read(path: Path, views: Sequence[str]) -> NDArray[Any]:
     arrays = []
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # A stream of our own: numpy forgets to close a damaged archive.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             for name in views:
                 if name not in file:
                     raise MeshError(path.name, f"has no view {name!r}; it has {', '.join(file.files[:8])}")
