@@ -31,7 +31,7 @@ VERTICES, FACES, ANNY_VERTICES = 10_066, 20_128, 13_718
 CENTRE_HEIGHT = -0.25
 """y of the bounding box's centre, metres: there the four human cameras frame the star pose best."""
 MIRROR_TOLERANCE = 1e-4
-"""Metres; one vertex of the lips is known to lie farther from its partner's mirror image."""
+"""Metres; one vertex on the midline of the face is known to lie 3 mm beside it."""
 
 
 def build(source: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
