@@ -26,7 +26,7 @@ from interactvlm.checkpoints.shards import SAFETENSORS
 from interactvlm.checkpoints.weight_sources import find_weight_files, is_torch_pickle, total_bytes
 from interactvlm.errors import CheckpointError
 
-__all__ = ["Converted", "convert"]
+__all__ = ["Converted", "convert", "lora_alpha"]
 
 _SHARD_BYTES = 4_000_000_000
 _LORA_ALPHA = 16.0  # of the release; pretrained_config.json says it where it is kept
@@ -136,7 +136,7 @@ def _convert_weights(
         "source": str(source.resolve()),
         "staging": str(folder),
         "shard_bytes": shard_bytes,
-        "lora_alpha": _lora_alpha(home),
+        "lora_alpha": lora_alpha(home),
     }
     said = _run_worker(job, source, step)
     _write_index(folder, sorted(said["files"]))
@@ -146,7 +146,8 @@ def _convert_weights(
     return result, dict(said["files"])
 
 
-def _lora_alpha(home: Path) -> float:
+def lora_alpha(home: Path) -> float:
+    """Alpha that a LoRA update was trained with: the folder's training arguments', else the release's."""
     for name in ("adapter_config.json", "pretrained_config.json"):
         if (home / name).is_file():
             alpha = read_json_object(home / name).get("lora_alpha")

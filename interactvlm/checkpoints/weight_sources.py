@@ -6,6 +6,7 @@ Used by the confined `convert_worker` only: everything else reads safetensors.
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ __all__ = ["WeightSource", "find_weight_files", "is_safetensors", "is_torch_pick
 _SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 #: How files that torch.save wrote begin: a zip, or (before torch 1.6) the pickled magic number.
 _TORCH_MAGIC = (b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
+#: How torch's messages name the function that a pickle wanted.
+_ASKED_FOR = re.compile(r"(?:GLOBAL|unrecognized function) (\S+)")
 #: Under these keys trainers keep the weights beside an epoch, an optimiser, ...
 _CONTAINERS = ("state_dict", "module", "model")
 
@@ -152,14 +155,14 @@ def _unpickled(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _reason(error: BaseException) -> str:
-    """The sentence that matters of torch's page-long messages."""
+    """The sentence that matters of torch's page-long messages, whose advice is to load the file without protection."""
     text = str(error)
-    for marker in ("Unsupported global: GLOBAL ", "Trying to call reduce for unrecognized function "):
-        if marker in text:
-            name = text.split(marker, 1)[1].split()[0].rstrip(".,")
-            return f"it asks for {name}, which is not on the list of allowed names"
+    name = _ASKED_FOR.search(text)
+    if name is not None:
+        return f"it asks for {name[1].rstrip('.,')}, which is not on the list of allowed names"
+    text = text.rpartition("WeightsUnpickler error:")[2]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    return lines[0] if lines and "weights_only" not in lines[0] else "it is damaged or not a file of weights"
 
 
 def raw_bytes(tensor: torch.Tensor) -> memoryview:
