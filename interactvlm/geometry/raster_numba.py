@@ -4,7 +4,7 @@ Pixel rule: a pixel belongs to a face when its centre lies in the closed project
 nearest wins, at equal depth the lowest face id. The result does not depend on the number of threads.
 
 Two passes per band of rows. The first walks each face's spans and keeps the largest 1/z, which is linear on the
-screen. Where a scan line crosses an edge is computed from the edge's lower end, whichever face asks, so neighbours
+screen. Where a scan line crosses an edge is computed from the edge's upper end, whichever face asks, so neighbours
 agree bit for bit and no crack can open between them. The second computes barycentric weights and depth only for the
 faces that won, from the pixel's ray and the unclipped face, so clipping never shows in them.
 """
@@ -86,6 +86,7 @@ def _scan(
     corners = np.empty((3, 3))
     polygon = np.empty((4, 3))
     points = np.empty((4, 2))
+    edges = np.empty((4, 4))  # x and y of the upper end, y of the lower end, x per row
     for face in range(len(faces)):
         a, b, c = faces[face]
         near = (view[a, 2] < z_clip) + (view[b, 2] < z_clip) + (view[c, 2] < z_clip)
@@ -117,22 +118,28 @@ def _scan(
         vx, vy, vz = view[c, 0] - view[a, 0], view[c, 1] - view[a, 1], view[c, 2] - view[a, 2]
         nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
         distance = nx * view[a, 0] + ny * view[a, 1] + nz * view[a, 2]
-        scale = np.sqrt((nx * nx + ny * ny + nz * nz) * (view[a, 0] ** 2 + view[a, 1] ** 2 + view[a, 2] ** 2))
-        if abs(distance) <= 1e-10 * scale:
+        scale = (nx * nx + ny * ny + nz * nz) * (view[a, 0] ** 2 + view[a, 1] ** 2 + view[a, 2] ** 2)
+        if distance * distance <= 1e-20 * scale:
             continue  # seen exactly edge-on, or without area
-        slope_x = -nx / (focal[0] * distance)
-        slope_y = -ny / (focal[1] * distance)
-        offset = nz / distance - slope_x * (principal[0] - 0.5) - slope_y * (principal[1] - 0.5)
+        inverse = 1.0 / distance
+        slope_x = -nx * inverse / focal[0]
+        slope_y = -ny * inverse / focal[1]
+        offset = nz * inverse - slope_x * (principal[0] - 0.5) - slope_y * (principal[1] - 0.5)
+
+        for i in range(sides):
+            k = i + 1 if i + 1 < sides else 0
+            # From the edge's upper end, whichever face asks.
+            low, high = (i, k) if points[i, 1] < points[k, 1] else (k, i)
+            rise = points[high, 1] - points[low, 1]
+            edges[i, 0], edges[i, 1], edges[i, 2] = points[low, 0], points[low, 1], points[high, 1]
+            edges[i, 3] = (points[high, 0] - points[low, 0]) / rise if rise > 0 else 0.0
 
         for row in range(first, last + 1):
             y = row + 0.5
             left, right = np.inf, -np.inf
             for i in range(sides):
-                k = i + 1 if i + 1 < sides else 0
-                low, high = (i, k) if points[i, 1] < points[k, 1] else (k, i)
-                if points[low, 1] <= y <= points[high, 1] and points[low, 1] < points[high, 1]:
-                    t = (y - points[low, 1]) / (points[high, 1] - points[low, 1])
-                    x = points[low, 0] + t * (points[high, 0] - points[low, 0])
+                if edges[i, 1] <= y <= edges[i, 2] and edges[i, 1] < edges[i, 2]:
+                    x = edges[i, 0] + (y - edges[i, 1]) * edges[i, 3]
                     left = min(left, x)
                     right = max(right, x)
             begin = int(np.ceil(max(left - 0.5, 0.0)))
