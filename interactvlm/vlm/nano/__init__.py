@@ -7,7 +7,7 @@ published models, smaller numbers. Until it is trained for contact it knows the 
 
 from __future__ import annotations
 
-from interactvlm.vlm.nano.assemble import assemble
+from interactvlm.vlm.nano.assembly import assemble
 from interactvlm.vlm.nano.configuration import NANO_NOTICE
 from interactvlm.vlm.nano.packages import install_nano_packages
 

@@ -50,7 +50,7 @@ class GgufLanguageModel:
             raise MissingDependencyError("gguf", "vlm") from None
         try:
             self._reader = gguf.GGUFReader(str(path))
-        except (ValueError, OSError) as error:
+        except (ValueError, IndexError, OSError) as error:
             raise CheckpointError(path, f"is not a readable GGUF file ({error})") from None
         self._dequantise = gguf.quants.dequantize
         self.path = path
