@@ -116,7 +116,7 @@ def _by_names(folder: Path, files: dict[str, Path]) -> Diagnosis | None:
         names = tensor_names(path)
         if any(".lora_A." in name for name in names):
             findings = [
-                Finding("missing", path.name, "run `interactvlm convert-checkpoint IN OUT`: it merges the update")
+                Finding("missing", "weights", "run `interactvlm convert-checkpoint IN OUT`: it merges the update")
             ]
             for name in ("config.json", "tokenizer.model", "added_tokens.json"):
                 if name not in files:

@@ -38,6 +38,8 @@ def test_full_sizes(name: str, parameters: int) -> None:
     assert sum(math.prod(shape) for shape in layout.required.values()) == parameters
     encoder = sum(math.prod(s) for n, s in layout.required.items() if ".image_encoder." in n)
     assert encoder == 637_026_048  # SAM ViT-H as published
+    page = (Path(__file__).parents[2] / "docs" / "bring-your-weights.md").read_text()
+    assert f"{name} ({len(layout.required)} tensors) | {parameters:,} | {2 * parameters / 1e9:.2f} GB" in page
 
 
 def test_full_sizes_agree_with_transformers_and_segment_anything() -> None:
