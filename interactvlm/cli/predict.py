@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from interactvlm.cli.console import console, print_json, step_progress
@@ -14,6 +15,7 @@ from interactvlm.config import load_settings
 from interactvlm.facade import InteractVLM, parse_task
 from interactvlm.photo import load_photo
 from interactvlm.results.archive import prediction_to_dict
+from interactvlm.results.naming import check_stem
 from interactvlm.results.write import write_prediction
 from interactvlm.types import Prediction
 
@@ -39,6 +41,9 @@ def predict(
     body: Annotated[str | None, typer.Option(help="Body model file or folder of a published checkpoint.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None,
+    smplx_matrix: Annotated[
+        Path | None, typer.Option(help="Your [10475, 6890] SMPL-H to SMPL-X matrix, for the community file.")
+    ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Force the answer's beginning: quicker, less accurate.")] = False,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which to give up.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
@@ -46,6 +51,7 @@ def predict(
 ) -> None:
     """Contacts of one person in one photo: npz, JSON, GLB and PNG files in OUT."""
     pixels = load_photo(photo)
+    check_stem(photo.stem)
     selector = parse_person(person)
     queries = parse_objects(objects or [], mesh or [])
     tasks = [parse_task(name) for name in task] if task else None
@@ -53,10 +59,12 @@ def predict(
         file=config,
         overrides={"model": model, "vision_tower": vision_tower, "body": body, "device": device, "dtype": dtype},
     )
+    from interactvlm.body.conversion import load_matrix
     from interactvlm.local import load_pipeline
     from interactvlm.pipeline import plan_questions
 
     plan_questions(queries, tasks)  # a question that cannot be asked is told before any weight is loaded
+    to_smplx = load_matrix(smplx_matrix, source="smplh", target="smplx").matrix if smplx_matrix else None
     with step_progress() as step:
         step(f"loading {settings.model}")
         pipeline, closing = load_pipeline(settings, progress=step)
@@ -66,7 +74,15 @@ def predict(
             )
             step("writing results")
             surfaces = {item.surface.content_hash: item.surface for item in queries if item.surface is not None}
-            files = write_prediction(answer, out, stem=photo.stem, photo=pixels, body=loaded.body, surfaces=surfaces)
+            files = write_prediction(
+                answer,
+                out,
+                stem=photo.stem,
+                photo=pixels,
+                body=loaded.body,
+                surfaces=surfaces,
+                smplh_to_smplx=to_smplx,
+            )
     if as_json:
         print_json({**prediction_to_dict(answer), "files": [str(path) for path in files]})
     else:
@@ -89,6 +105,7 @@ def _print_table(answer: Prediction, files: list[Path]) -> None:
             result.text,
         ]
         table.add_row(*row)
-    console.print(table)
+    stdout = Console(soft_wrap=True)
+    stdout.print(table)
     for path in files:
-        console.print(str(path), markup=False, highlight=False)
+        stdout.print(str(path), markup=False, highlight=False)
