@@ -51,7 +51,8 @@ def render_points(
     height, width = image_size
     count = len(cameras)
     view = cameras.world_to_view(points.xyz)
-    ndc = cameras.view_to_ndc(view, image_size)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # points in the camera plane are not drawn
+        ndc = cameras.view_to_ndc(view, image_size)
     images = np.zeros((count, height, width, 3), dtype=np.float32)
     point_ids = np.full((count, height, width), -1, dtype=np.int32)
     depth = np.full((count, height, width), -1, dtype=np.float32)
@@ -59,7 +60,7 @@ def render_points(
     orders = np.argsort(view[..., 2], axis=1, kind="stable")
 
     def band(j: int, start: int, stop: int) -> None:
-        order = orders[j][view[j][orders[j], 2] >= 0]
+        order = orders[j][view[j][orders[j], 2] > 0]
         _composite(
             ndc[j, order, :2].astype(np.float64), view[j, order, 2], order, colours[order], height, start,
             images[j, start:stop], point_ids[j, start:stop], depth[j, start:stop],
@@ -90,10 +91,11 @@ def _composite(
         # In pixel indices: the centre of pixel (row, column) is at (row, column) here.
         x = width / 2 - half * ndc[i, 0] - 0.5
         y = height / 2 - half * ndc[i, 1] - 0.5
-        first = int(np.ceil(max(y - radius, row_start)))
-        last = int(np.floor(min(y + radius, row_start + rows - 1.0)))
-        begin = int(np.ceil(max(x - radius, 0.0)))
-        end = int(np.floor(min(x + radius, width - 1.0)))
+        # Clamped to both sides before conversion: points beside the camera land far away.
+        first = int(np.ceil(min(max(y - radius, row_start), row_start + rows)))
+        last = int(np.floor(max(min(y + radius, row_start + rows - 1.0), row_start - 1.0)))
+        begin = int(np.ceil(min(max(x - radius, 0.0), width)))
+        end = int(np.floor(max(min(x + radius, width - 1.0), -1.0)))
         for row in range(first, last + 1):
             r = row - row_start
             for column in range(begin, end + 1):

@@ -28,7 +28,9 @@ def rasterize_numba(mesh: Mesh, cameras: Cameras, image_size: tuple[int, int]) -
     count = len(cameras)
     focal, principal = cameras.intrinsics(image_size)
     view = cameras.world_to_view(mesh.vertices.astype(np.float64))
-    with np.errstate(divide="ignore", invalid="ignore"):  # vertices in the camera plane: only ever used clipped
+    with np.errstate(
+        divide="ignore", invalid="ignore", over="ignore"
+    ):  # vertices in the camera plane: only ever used clipped
         screen = principal[:, None] - focal[:, None] * view[..., :2] / view[..., 2:]
     face_ids = np.empty((count, height, width), dtype=np.int32)
     barycentric = np.empty((count, height, width, 3), dtype=np.float32)
@@ -107,9 +109,9 @@ def _scan(
         for i in range(1, sides):
             top = min(top, points[i, 1])
             bottom = max(bottom, points[i, 1])
-        # Pixel centres are at +0.5. Bounds are clamped before conversion: projected corners can be huge.
-        first = int(np.ceil(max(top - 0.5, row_start)))
-        last = int(np.floor(min(bottom - 0.5, row_start + rows - 1.0)))
+        # Pixel centres are at +0.5. Bounds are clamped to both sides before conversion: projected corners can be huge.
+        first = int(np.ceil(min(max(top - 0.5, row_start), row_start + rows)))
+        last = int(np.floor(max(min(bottom - 0.5, row_start + rows - 1.0), row_start - 1.0)))
         if first > last:
             continue
 
@@ -142,8 +144,8 @@ def _scan(
                     x = edges[i, 0] + (y - edges[i, 1]) * edges[i, 3]
                     left = min(left, x)
                     right = max(right, x)
-            begin = int(np.ceil(max(left - 0.5, 0.0)))
-            end = int(np.floor(min(right - 0.5, width - 1.0)))
+            begin = int(np.ceil(min(max(left - 0.5, 0.0), width)))
+            end = int(np.floor(max(min(right - 0.5, width - 1.0), -1.0)))
             start = slope_y * row + offset
             depths = inverse_depth[row - row_start]
             ids = face_ids[row - row_start]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,6 +83,22 @@ def test_any_mesh_gives_a_consistent_answer(vertices: np.ndarray, faces: np.ndar
     assert (found.depth[~covered] == -1).all()
     np.testing.assert_allclose(found.barycentric[covered].sum(axis=-1), 1, atol=1e-4)
     assert found.barycentric[covered].min(initial=0) > -1e-3
+
+
+@given(
+    hnp.arrays(np.int32, (6, 3), elements=st.integers(-6, 6)),
+    hnp.arrays(np.int32, (6, 3), elements=st.integers(0, 5)),
+    st.sampled_from([0.5, 1.0, 3e7]),
+)
+@settings(max_examples=100, deadline=None)
+def test_flat_and_huge_faces_stay_in_the_image(lattice: np.ndarray, faces: np.ndarray, scale: float) -> None:
+    """Edges along pixel rows and columns, faces of no area, corners so near the camera that they project to 1e16."""
+    camera = replace(UNIT_CAMERA, znear=2e-9)
+    vertices = np.c_[lattice[:, :2] * scale + 2.5, np.where(lattice[:, 2] > 0, 1.0, lattice[:, 2] * 1e-9 + 4e-9)]
+    found = rasterize(Mesh(vertices, faces), camera, (7, 9))
+    assert found.face_ids.min() >= -1
+    assert found.face_ids.max() < 6
+    assert (found.depth[found.face_ids >= 0] > 0).all()
 
 
 def test_threads_change_nothing() -> None:

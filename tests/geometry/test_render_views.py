@@ -5,8 +5,10 @@ import pytest
 import trimesh
 
 from interactvlm.body.template import load_template
+from interactvlm.geometry.cameras import View, look_at
 from interactvlm.geometry.colours import nocs_colours, normal_colours, to_uint8
 from interactvlm.geometry.mesh import Mesh, PointCloud
+from interactvlm.geometry.point_render import render_points
 from interactvlm.geometry.render_views import render_body_views, render_object_points, render_object_views
 
 SIZE = 96
@@ -62,6 +64,14 @@ def test_points_lead_back_to_the_cloud(cone: Mesh) -> None:
     assert len(np.unique(views.point_ids)) > 200
     # Brightest at disc centres, dark at the rim: no pixel is brighter than the brightest colour.
     assert views.images[views.valid].max() <= 255 * 0.9
+
+
+def test_points_beside_and_behind_the_camera_are_left_out() -> None:
+    view = View("front", 1.0, 0.0, 0.0)
+    xyz = np.array([[0, 0, 0], [0, 0, 1], [0, 0, 2], [1e9, 0, 1 - 1e-7], [0.5, 0.5, 1 - 1e-6]])
+    rendered = render_points(PointCloud(xyz), np.full((5, 3), 0.5, np.float32), look_at([view]), (21, 21))
+    assert set(np.unique(rendered.point_ids)) == {-1, 0}
+    assert rendered.depth.max() == 1
 
 
 def test_shading_uses_the_light_of_the_camera_side(cone: Mesh) -> None:

@@ -32,6 +32,11 @@ Arrays = dict[str, np.ndarray]
 SMALLEST_EXACT_FACE = 0.1
 
 
+def only(folder: Path, pattern: str) -> Path:
+    (path,) = folder.glob(pattern)
+    return path
+
+
 @pytest.fixture(scope="module")
 def recorded(golden: Path) -> Arrays:
     return dict(np.load(golden / "render" / "cameras.npz"))
@@ -39,7 +44,7 @@ def recorded(golden: Path) -> Arrays:
 
 @pytest.fixture(scope="module")
 def raster(golden: Path) -> Arrays:
-    return dict(np.load(golden / "render" / "raster_128.npz"))
+    return dict(np.load(only(golden / "render", "raster_*.npz")))
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +77,16 @@ def test_transforms(recorded: Arrays, cameras: FoVCameras) -> None:
     points = recorded["points"]
     view = cameras.world_to_view(points)
     np.testing.assert_allclose(view, recorded["view"], atol=2e-6)
-    ndc = cameras.view_to_ndc(view, (128, 128))
-    np.testing.assert_allclose(ndc, recorded["ndc"], atol=5e-6)
-    np.testing.assert_allclose(cameras.ndc_to_screen(ndc, (128, 128)), recorded["screen_128"], atol=2e-4)
-    np.testing.assert_allclose(cameras.world_to_screen(points, (96, 160)), recorded["screen_96x160"], atol=2e-4)
+    names = [name for name in recorded if name.startswith("screen_")]
+    sizes = {name: [int(side) for side in name.removeprefix("screen_").split("x")] for name in names}
+    assert {len(sides) for sides in sizes.values()} == {1, 2}
+    for name, sides in sizes.items():
+        height, width = sides[0], sides[-1]
+        ndc = cameras.view_to_ndc(view, (height, width))
+        if height == width:
+            np.testing.assert_allclose(ndc, recorded["ndc"], atol=5e-6)
+        np.testing.assert_allclose(cameras.ndc_to_screen(ndc, (height, width)), recorded[name], atol=2e-4)
+        np.testing.assert_allclose(cameras.world_to_screen(points, (height, width)), recorded[name], atol=2e-4)
 
 
 def test_projection_matrix_gives_ndc(recorded: Arrays, cameras: FoVCameras) -> None:
@@ -122,7 +133,7 @@ def test_rasterize(raster: Arrays, views: list[View], cameras: FoVCameras, backe
 
 @pytest.mark.parametrize(("paint", "view_set"), [("normal", HUMAN_VIEWS), ("nocs", OBJECT_VIEWS)])
 def test_shading(golden: Path, raster: Arrays, paint: str, view_set: tuple[View, ...]) -> None:
-    shaded = np.load(golden / "render" / "shaded_128.npz")
+    shaded = np.load(only(golden / "render", "shaded_*.npz"))
     mesh = Mesh(raster["vertices"], raster["faces"])
     colours = normal_colours(mesh) if paint == "normal" else nocs_colours(mesh.vertices)
     np.testing.assert_allclose(colours, shaded[f"{paint}_colours"], atol=1e-5)
@@ -139,7 +150,7 @@ def test_shading(golden: Path, raster: Arrays, paint: str, view_set: tuple[View,
 
 
 def test_points(golden: Path) -> None:
-    recorded = np.load(golden / "render" / "points_96.npz")
+    recorded = np.load(only(golden / "render", "points_*.npz"))
     size = recorded[f"{OBJECT_VIEWS[0].name}_depth"].shape
     cameras = look_at(OBJECT_VIEWS)
     rendered = render_points(PointCloud(recorded["points"]), recorded["colours"], cameras, size)
@@ -175,9 +186,8 @@ def _assert_same_maps(found: Fragments, mesh: Mesh, ids: list[np.ndarray], weigh
 def test_body_maps(golden: Path) -> None:
     body = np.load(golden / "body" / "mesh.npz")
     mesh = Mesh(body["vertices"], body["faces"])
-    (ids_file,) = (golden / "body").glob("pixel_to_vertex_map_*.npz")
-    (weights_file,) = (golden / "body").glob("bary_coords_map_*.npz")
-    ids, weights = np.load(ids_file), np.load(weights_file)
+    ids = np.load(only(golden / "body", "pixel_to_vertex_map_*.npz"))
+    weights = np.load(only(golden / "body", "bary_coords_map_*.npz"))
     names = [view.name for view in HUMAN_VIEWS]
     found = rasterize(mesh, look_at(HUMAN_VIEWS), ids[names[0]].shape[:2])
     _assert_same_maps(found, mesh, [ids[name] for name in names], [weights[name] for name in names])
@@ -185,7 +195,7 @@ def test_body_maps(golden: Path) -> None:
 
 def test_object_mesh_maps(golden: Path) -> None:
     mesh = load_mesh(golden / "object_mesh" / "object_mesh.obj", file_type="obj")
-    files = [np.load(next((golden / "object_mesh").glob(f"p2vmap_{view.name}_*.npz"))) for view in OBJECT_VIEWS]
+    files = [np.load(only(golden / "object_mesh", f"p2vmap_{view.name}_*.npz")) for view in OBJECT_VIEWS]
     assert all(int(file["num_vertices"]) == len(mesh.vertices) for file in files)
     ids = [file["pixel_to_vertices_map"] for file in files]
     found = rasterize(mesh, look_at(at_distance(OBJECT_VIEWS, OBJECT_DISTANCE_RENDERED)), ids[0].shape[:2])
