@@ -25,7 +25,8 @@ class KeyValueCache:
     """Keys and values of R rows, `capacity` positions each: per layer two tensors [R, G, capacity, d].
 
     A token's place in the cache is its position in the sequence, so rows may be of different lengths, and whatever a
-    row left behind its end is overwritten before it is ever looked at.
+    row left behind its end is masked until it is overwritten. Masked is not enough for NaN (0 * NaN = NaN): memory
+    starts as zeros, never as whatever lay there.
     """
 
     def __init__(self, *, keys: list[torch.Tensor], values: list[torch.Tensor]) -> None:
@@ -41,7 +42,7 @@ class KeyValueCache:
         shape = (rows, config.num_key_value_heads, capacity, head)
 
         def make() -> list[torch.Tensor]:
-            return [torch.empty(shape, device=device, dtype=dtype) for _ in range(config.num_hidden_layers)]
+            return [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_hidden_layers)]
 
         return cls(keys=make(), values=make())
 
@@ -56,7 +57,7 @@ class KeyValueCache:
 
         def grow(held: torch.Tensor) -> torch.Tensor:
             _, groups, _, head = held.shape
-            made = held.new_empty(len(sources), groups, capacity, head)
+            made = held.new_zeros(len(sources), groups, capacity, head)
             made[:, :, :length] = held[index, :, :length]
             return made
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from interactvlm.checkpoints.config import ReleaseConfig
 from interactvlm.errors import CheckpointError, QuestionError
-from interactvlm.types import Question, Target, Task
+from interactvlm.types import Question, Task
 from interactvlm.vlm import prompts
 from interactvlm.vlm.prompts import (
     DemoQuirks,
@@ -17,7 +17,7 @@ from interactvlm.vlm.prompts import (
     check_object_name,
     question_text,
 )
-from interactvlm.vlm.tokens import CONTACT_TOKENS, expected_token
+from interactvlm.vlm.tokens import CONTACT_TOKENS
 
 CONFIG = ReleaseConfig(
     hidden_size=8,
@@ -64,16 +64,6 @@ def test_chatml() -> None:
     assert "<|im_end|>\n<|im_start|>user\n<image>\nWhich body parts" in prompt.text
     assert prompt.text.endswith("contact areas.<|im_end|>\n<|im_start|>assistant\n")
     assert not prompt.begin_of_sequence
-
-
-@pytest.mark.parametrize(
-    ("token_type", "human", "object_"),
-    [("Gen", "[SEG]", "[SEG]"), ("Gen-Hu-Obj-DifDe", "[HSEG]", "[OSEG]"), ("Gen-Int", "[ISEG]", "[ISEG]")],
-)
-def test_expected_tokens(token_type: str, human: str, object_: str) -> None:
-    config = replace(CONFIG, token_type=token_type)
-    assert expected_token(Target.HUMAN, config) == human
-    assert expected_token(Target.OBJECT, config) == object_
 
 
 @pytest.mark.parametrize(
