@@ -30,7 +30,8 @@ def find_vision_tower(checkpoint: Path) -> Path | None:
 
     A folder of the published name is preferred; another `clip-vit-*` folder is taken when it is the only one.
     """
-    roots = (checkpoint, checkpoint.parent, checkpoint.parent / "openai")
+    beside = checkpoint.absolute().parent  # absolute: the parent of "." is elsewhere
+    roots = (checkpoint, beside, beside / "openai")
     for root in roots:
         if (root / VISION_TOWER / "config.json").is_file():
             return root / VISION_TOWER
@@ -40,7 +41,7 @@ def find_vision_tower(checkpoint: Path) -> Path | None:
 
 def find_body_folder(checkpoint: Path) -> Path | None:
     """The folder with body files inside or beside a checkpoint, None when there is none."""
-    for folder in (checkpoint / "body", checkpoint.parent / "body"):
+    for folder in (checkpoint / "body", checkpoint.absolute().parent / "body"):
         if any((folder / name).is_file() for name in (*BODY_FILES, *BODY_RENDER_FILES)):
             return folder
     return None

@@ -139,11 +139,12 @@ def _convert_weights(
         "lora_alpha": lora_alpha(home),
     }
     said = _run_worker(job, source, step)
-    _write_index(folder, sorted(said["files"]))
+    written = sorted(path.name for path in folder.glob("*.safetensors"))
+    _write_index(folder, written)
     if source.is_dir():
         _copy_companions(source, folder)
     result = Converted(target, tensors=said["tensors"], merged=said["merged"], left_out=tuple(said["left_out"]))
-    return result, dict(said["files"])
+    return result, {name: said["files"][name] for name in written}
 
 
 def lora_alpha(home: Path) -> float:
@@ -209,6 +210,9 @@ def _run_worker(job: dict[str, Any], source: Path, step: Callable[[str], None]) 
                     said = json.loads(line)
                     if "step" in said:
                         step(str(said["step"]))
+            except ValueError:  # not our JSON: whatever speaks there is no longer our program
+                worker.kill()
+                raise CheckpointError(source, "could not be converted: the converting process broke down") from None
             except BaseException:
                 worker.kill()
                 raise

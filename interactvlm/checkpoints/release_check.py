@@ -161,7 +161,7 @@ def _vision(folder: Path, config: ReleaseConfig) -> Iterator[Finding]:
         return
     tower = find_vision_tower(folder)
     if tower is None:
-        beside = folder.resolve().parent / VISION_TOWER
+        beside = folder.absolute().parent / VISION_TOWER
         yield Finding("missing", VISION_TOWER, f"the CLIP vision tower; put its folder at {beside}")
     else:
         yield Finding("ok", VISION_TOWER, f"the CLIP vision tower, at {tower}")
@@ -172,7 +172,7 @@ def _body(folder: Path, config: ReleaseConfig) -> Iterator[Finding]:
         return
     found = find_body_folder(folder)
     if found is None:
-        beside = folder.resolve().parent / "body"
+        beside = folder.absolute().parent / "body"
         text = f"the body that human contact lies on ({' or '.join(BODY_FILES)}); put it into {beside}"
         yield Finding("missing", "body", text)
     else:

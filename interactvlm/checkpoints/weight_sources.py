@@ -42,8 +42,12 @@ def find_weight_files(source: Path) -> dict[Path, frozenset[str] | None]:
         found = weight_files(source, stem)
         if found is not None:
             return found
-    loose = sorted(path for path in source.iterdir() if path.suffix in _SUFFIXES and path.is_file())
-    if any(path.name.startswith("adapter_model.") for path in source.iterdir()):
+    try:
+        inside = sorted(path for path in source.iterdir() if path.is_file())
+    except OSError as error:
+        raise CheckpointError(source, f"cannot be read ({error})") from None
+    loose = [path for path in inside if path.suffix in _SUFFIXES]
+    if any(path.name.startswith("adapter_model.") for path in inside):
         raise CheckpointError(source, "holds only a LoRA adapter; put the whole training checkpoint's weights there")
     loose = [path for path in loose if is_torch_pickle(path)]
     if len(loose) > 1:
@@ -96,6 +100,8 @@ class WeightSource:
             for name, tensor in self._open.items():
                 if names is not None and name not in names:
                     continue
+                if name == "__metadata__":
+                    raise CheckpointError(path, "holds a tensor named __metadata__, which safetensors keeps for itself")
                 if name in self.file_of:
                     raise CheckpointError(path, f"holds {name}, which {self.file_of[name].name} holds too")
                 self.file_of[name] = path

@@ -54,6 +54,11 @@ def test_what_stands_beside_is_missing(contact_release: Path) -> None:
     assert find_body_folder(contact_release) is None
 
 
+def test_the_current_folder(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(complete)
+    assert diagnose(Path()).ready
+
+
 @pytest.mark.parametrize(
     ("changes", "role"),
     [
