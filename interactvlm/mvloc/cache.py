@@ -26,12 +26,11 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from interactvlm.checkpoints.reader import bytes_of
-from interactvlm.mvloc.encoder import ENCODER_PREFIX
 
 if TYPE_CHECKING:
     from interactvlm.checkpoints.reader import WeightReader
 
-__all__ = ["DEFAULT_MAX_BYTES", "EmbeddingCache", "default_cache_dir", "encoder_identity"]
+__all__ = ["DEFAULT_MAX_BYTES", "EmbeddingCache", "default_cache_dir", "tensors_identity"]
 
 #: 4 GiB: some 500 objects in bfloat16.
 DEFAULT_MAX_BYTES = 4 * 2**30
@@ -121,19 +120,20 @@ class EmbeddingCache:
                 total -= size
 
 
-def encoder_identity(reader: WeightReader, folder: Path) -> str:
-    """Sha256 over the image encoder's tensors, hex: checkpoints that share the frozen encoder share its embeddings.
+def tensors_identity(reader: WeightReader, prefix: str, folder: Path) -> str:
+    """Sha256 over some tensors of a checkpoint, hex: checkpoints that share the frozen encoder share its embeddings.
 
     Hashing the published encoder reads 1.2 GB, so the result is kept in `folder` under the weight files' paths,
     sizes and times.
 
     Args:
         reader: the checkpoint.
+        prefix: what the tensors' names begin with.
         folder: the cache's folder.
     """
     files = sorted(reader.folder.glob("*.safetensors"))
-    stamps = [f"{path.resolve()}|{path.stat().st_size}|{path.stat().st_mtime_ns}" for path in files]
-    note = folder / f"{hashlib.sha256(chr(10).join(stamps).encode()).hexdigest()}.encoder"
+    stamps = [prefix] + [f"{path.resolve()}|{path.stat().st_size}|{path.stat().st_mtime_ns}" for path in files]
+    note = folder / f"{hashlib.sha256(chr(10).join(stamps).encode()).hexdigest()}.identity"
     try:
         known = note.read_text(encoding="ascii")
         if re.fullmatch(r"[0-9a-f]{64}", known):
@@ -141,7 +141,7 @@ def encoder_identity(reader: WeightReader, folder: Path) -> str:
     except (OSError, UnicodeDecodeError):
         pass
     digest = hashlib.sha256()
-    names = [name for name in reader.names() if name.startswith(ENCODER_PREFIX)]
+    names = [name for name in reader.names() if name.startswith(prefix)]
     for name in names:
         for _, tensor in reader.tensors([name]):
             digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
@@ -149,7 +149,7 @@ def encoder_identity(reader: WeightReader, folder: Path) -> str:
     try:
         _write_whole(note, digest.hexdigest().encode("ascii"))
     except OSError as error:
-        _log.warning("the encoder's hash is not kept: %s cannot be written (%s)", folder, error)
+        _log.warning("the hash of %s* is not kept: %s cannot be written (%s)", prefix, folder, error)
     return digest.hexdigest()
 
 

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from interactvlm.errors import CheckpointError
+
 if TYPE_CHECKING:
     from interactvlm.checkpoints.config import ReleaseConfig
     from interactvlm.checkpoints.reader import WeightReader
@@ -66,11 +68,11 @@ class AddedCamera(CameraGate):
 
     def __init__(self, *, channels: int = 256) -> None:
         super().__init__()
-        self.add_module("0", nn.Linear(_CAMERA_NUMBERS, channels))  # its place in the checkpoint
+        self.encoder = nn.Linear(_CAMERA_NUMBERS, channels)
 
     def table(self, cameras: Tensor) -> Tensor:
         """Offsets, [J, C]."""
-        return F.relu(self.get_submodule("0")(cameras))
+        return F.relu(self.encoder(cameras))
 
     def condition(self, embeddings: Tensor, table: Tensor) -> Tensor:
         """The sum of every embedding with every view's offset."""
@@ -125,9 +127,25 @@ def load_camera_gate(
     """`build_camera_gate` filled from a checkpoint.
 
     Raises:
-        CheckpointError: a tensor is missing or has another shape.
+        CheckpointError: a tensor is missing, or of another shape, or not to be told from others.
     """
     with torch.device("meta"):
         gate = build_camera_gate(config)
-    reader.load_into(gate, stored_name=lambda own: CAMERA_GATE_PREFIX + own, dtype=dtype, device=device)
+    names = _stored_names(reader, gate)
+    reader.load_into(gate, stored_name=names.__getitem__, dtype=dtype, device=device)
     return gate.eval()
+
+
+def _stored_names(reader: WeightReader, gate: CameraGate) -> dict[str, str]:
+    """Own name -> stored name. Only "vi_v1" was published, so the others' tensors are told by their shapes."""
+    if isinstance(gate, PerViewGate):
+        return {own: CAMERA_GATE_PREFIX + own for own in gate.state_dict()}
+    stored: dict[str, str] = {}
+    for own, tensor in gate.state_dict().items():
+        shape = tuple(tensor.shape)
+        found = [n for n in reader.names() if n.startswith(CAMERA_GATE_PREFIX) and reader.shape(n) == shape]
+        if len(found) != 1:
+            problem = f"has {len(found)} {CAMERA_GATE_PREFIX}* tensors of shape {shape}; needs one"
+            raise CheckpointError(reader.folder, problem)
+        stored[own] = found[0]
+    return stored

@@ -17,6 +17,7 @@ import warnings
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
 from torch import Tensor
 
 from interactvlm.errors import InputError
@@ -60,6 +61,8 @@ class Lift:
             )
         if ids.max(initial=-1) >= count:
             raise InputError("pixel maps", f"name vertex {ids.max()} of a surface of {count}")
+        if max(4 * ids.size, len(ids) * count) > np.iinfo(np.int32).max:
+            raise InputError("pixel maps", f"of shape {list(ids.shape)} over {count} vertices are too large")
         self.views, self.side = ids.shape[:2]
         self.count = count
         self.grid = grid
@@ -105,7 +108,7 @@ class Lift:
         rows = self._rows_by_view(vertices)
         total = np.bincount(rows.ravel(), weights.ravel(), self.views * self.count)
         seen_by = (total.reshape(self.views, -1) > 0).sum(axis=0)
-        scale = np.divide(1.0, total * np.tile(seen_by, self.views), out=np.zeros_like(total), where=total > 0)
+        scale = np.divide(1.0, total * np.tile(seen_by, self.views), out=np.zeros(total.shape), where=total > 0)
         return _sparse(vertices, weights * scale[rows], self.count, self.device)
 
     def _by_view(self, values: Tensor) -> Tensor:
@@ -192,45 +195,44 @@ class PointLift(Lift):
 
 def _bilinear_sampling(pixels: NDArray[np.int64], views: int, side: int, grid: int, device: torch.device) -> Tensor:
     """Sparse [P, J g g]: torch's bilinear upsampling from g to S (align_corners=False), at these pixels only."""
-
-    def taps(coordinate: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        source = np.maximum((coordinate + 0.5) * (grid / side) - 0.5, 0.0)
-        low = source.astype(np.int64)
-        return low, np.minimum(low + 1, grid - 1), source - low
+    source = np.maximum((np.arange(side) + 0.5) * (grid / side) - 0.5, 0.0)
+    low = source.astype(np.int32)
+    # Per coordinate: the two grid cells it lies between, and their weights.
+    taps = np.stack([low, np.minimum(low + 1, grid - 1)], axis=1)
+    shares = np.stack([1 - (source - low), source - low], axis=1).astype(np.float32)
 
     view, within = np.divmod(pixels, side**2)
-    top, bottom, down = taps(within // side)
-    left, right, along = taps(within % side)
-    columns = np.stack([top * grid + left, top * grid + right, bottom * grid + left, bottom * grid + right], axis=1)
-    values = np.stack([(1 - down) * (1 - along), (1 - down) * along, down * (1 - along), down * along], axis=1)
-    starts = np.arange(0, 4 * len(pixels) + 1, 4)
-    return _csr(starts, columns + (view * grid**2)[:, None], values, (len(pixels), views * grid**2), device)
+    row, column = np.divmod(within, side)
+    rows = taps[row] * grid + (view * grid**2).astype(np.int32)[:, None]
+    columns = (rows[:, :, None] + taps[column][:, None, :]).ravel()
+    values = (shares[row][:, :, None] * shares[column][:, None, :]).ravel()
+    starts = np.arange(0, 4 * len(pixels) + 1, 4, dtype=np.int32)
+    return _csr(starts, columns, values, (len(pixels), views * grid**2), device)
 
 
 def _sparse(rows: NDArray[np.int64], values: NDArray[np.float64], count: int, device: torch.device) -> Tensor:
-    """Sparse [count, P] with entries `values` [P, K] at (rows [P, K], pixel)."""
+    """Sparse [count, P] with entries `values` [P, K] at (rows [P, K], pixel); equal places add up."""
     pixels, corners = rows.shape
-    order = np.argsort(rows.ravel(), kind="stable")
-    starts = np.concatenate([[0], np.cumsum(np.bincount(rows.ravel(), minlength=count))])
-    return _csr(starts, order // corners, values.ravel()[order], (count, pixels), device)
+    columns = np.repeat(np.arange(pixels, dtype=np.int32), corners)
+    entries = (values.ravel().astype(np.float32), (rows.ravel().astype(np.int32), columns))
+    matrix = coo_array(entries, shape=(count, pixels)).tocsr()
+    return _csr(matrix.indptr, matrix.indices, matrix.data, (count, pixels), device)
 
 
 def _csr(
-    starts: NDArray[np.int64],
-    columns: NDArray[np.int64],
-    values: NDArray[np.float64],
+    starts: NDArray[np.int32],
+    columns: NDArray[np.int32],
+    values: NDArray[np.float32],
     shape: tuple[int, int],
     device: torch.device,
 ) -> Tensor:
     """A float32 CSR tensor with 32-bit indices."""
-    if columns.size > np.iinfo(np.int32).max:
-        raise InputError("pixel_to_vertex_map", f"has {columns.size} entries; the limit is {np.iinfo(np.int32).max}")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
         return torch.sparse_csr_tensor(
-            torch.from_numpy(starts.astype(np.int32)),
-            torch.from_numpy(columns.ravel().astype(np.int32)),
-            torch.from_numpy(values.ravel().astype(np.float32)),
+            torch.from_numpy(starts),
+            torch.from_numpy(columns),
+            torch.from_numpy(values),
             size=shape,
             device=device,
             check_invariants=False,

@@ -21,10 +21,10 @@ from interactvlm.checkpoints.config import ReleaseConfig
 from interactvlm.checkpoints.reader import WeightReader
 from interactvlm.errors import CheckpointError, InputError, QuestionError
 from interactvlm.geometry.mesh import Mesh, PointCloud
-from interactvlm.mvloc.cache import EmbeddingCache, default_cache_dir, encoder_identity
+from interactvlm.mvloc.cache import EmbeddingCache, default_cache_dir, tensors_identity
 from interactvlm.mvloc.camera_gate import load_camera_gate
 from interactvlm.mvloc.decoder import MaskPredictor
-from interactvlm.mvloc.encoder import ImageEncoder, encoder_sizes
+from interactvlm.mvloc.encoder import ENCODER_PREFIX, ImageEncoder, encoder_sizes
 from interactvlm.mvloc.splitter import SPLITTER_PREFIX, AttentionSplitter, side_of_token
 from interactvlm.mvloc.surfaces import (
     HumanLift,
@@ -239,7 +239,7 @@ class ContactLocalizer:
 
     def _cache_key(self, identity: str) -> str:
         if not self._encoder_identity:
-            self._encoder_identity = encoder_identity(self._reader, self._cache.folder)
+            self._encoder_identity = tensors_identity(self._reader, ENCODER_PREFIX, self._cache.folder)
         return hashlib.sha256(f"{self._encoder_identity}|{identity}|{self._dtype}".encode()).hexdigest()
 
     def _load_predictors(self) -> dict[Target, MaskPredictor]:

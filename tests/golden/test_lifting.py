@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from interactvlm.geometry.cameras import HUMAN_VIEWS, OBJECT_VIEWS
-from interactvlm.mvloc.lift import HardLift, MeshLift, PixelMaps, PointLift, SoftLift
+from interactvlm.geometry.pixel_maps import PixelMaps
+from interactvlm.mvloc.lift import HardLift, MeshLift, PointLift, SoftLift
 
 
 @pytest.fixture(scope="module")
@@ -16,13 +17,11 @@ def recorded(golden: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def body_maps(golden: Path, recorded: dict[str, np.ndarray]) -> PixelMaps:
+def body_maps(golden: Path) -> PixelMaps:
     vertices = np.load(golden / "body" / "pixel_to_vertex_map_128.npz")
     weights = np.load(golden / "body" / "bary_coords_map_128.npz")
     names = [view.name for view in HUMAN_VIEWS]
-    return PixelMaps(
-        np.stack([vertices[n] for n in names]), np.stack([weights[n] for n in names]), recorded["human_soft"].shape[1]
-    )
+    return PixelMaps(np.stack([vertices[n] for n in names]), np.stack([weights[n] for n in names]))
 
 
 @pytest.fixture(scope="module")
@@ -31,25 +30,30 @@ def mesh_maps(golden: Path) -> PixelMaps:
     return PixelMaps(
         np.stack([v["pixel_to_vertices_map"] for v in views]),
         np.stack([v["bary_coords_map"] for v in views]),
-        int(views[0]["num_vertices"]),
     )
+
+
+def _sizes(logits: torch.Tensor, lifted: np.ndarray) -> dict[str, int]:
+    return {"grid": logits.shape[-1], "count": lifted.shape[1]}
 
 
 def test_human_soft_lift(recorded: dict[str, np.ndarray], body_maps: PixelMaps) -> None:
     logits = torch.from_numpy(recorded["human_logits"])
-    lifted = SoftLift(body_maps, grid=logits.shape[-1])(logits).numpy()
+    lifted = SoftLift(body_maps.vertex_ids, body_maps.weights, **_sizes(logits, recorded["human_soft"]))(logits).numpy()
     np.testing.assert_allclose(lifted, recorded["human_soft"], atol=1e-5, rtol=0)
 
 
 def test_older_human_lift(recorded: dict[str, np.ndarray], body_maps: PixelMaps) -> None:
     logits = torch.from_numpy(recorded["human_logits"])
-    lifted = HardLift(body_maps, grid=logits.shape[-1])(logits).numpy()
+    lifted = HardLift(body_maps.vertex_ids, body_maps.weights, **_sizes(logits, recorded["human_soft"]))(logits).numpy()
     np.testing.assert_array_equal(lifted, recorded["human_hard_v1"])
 
 
 def test_object_mesh_lift(recorded: dict[str, np.ndarray], mesh_maps: PixelMaps) -> None:
     logits = torch.from_numpy(recorded["object_logits"])
-    lifted = MeshLift(mesh_maps, grid=logits.shape[-1])(logits).numpy()
+    lifted = MeshLift(mesh_maps.vertex_ids, mesh_maps.weights, **_sizes(logits, recorded["object_mesh_contact"]))(
+        logits
+    ).numpy()
     np.testing.assert_allclose(lifted, recorded["object_mesh_contact"], atol=1e-5, rtol=0)
 
 
@@ -58,7 +62,6 @@ def test_object_point_lift(golden: Path, recorded: dict[str, np.ndarray]) -> Non
         [np.load(golden / "object_points" / f"p2pmap_{view.name}_128.npz")["mapping"] for view in OBJECT_VIEWS]
     )
     values = torch.from_numpy(recorded["point_values"])
-    maps = PixelMaps(mapping[..., None], np.ones((*mapping.shape, 1)), recorded["object_points_afford"].shape[1])
     # The recorded values were averaged as they are: no pixel counts as inside the render.
-    lift = PointLift(maps, grid=values.shape[-1], valid=np.zeros(mapping.shape, dtype=bool))
+    lift = PointLift(mapping, np.zeros(mapping.shape, dtype=bool), **_sizes(values, recorded["object_points_afford"]))
     np.testing.assert_allclose(lift(values).numpy(), recorded["object_points_afford"], atol=1e-5, rtol=0)
