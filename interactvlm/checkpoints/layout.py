@@ -69,7 +69,8 @@ class Layout:
         ignored: name -> shape of tensors that a release may carry and nothing reads: `rotary_emb.inv_freq`, rounded to
             bfloat16 when it was saved, and the shared mask decoder beside separate ones.
         open_prefix: names that begin so are accepted whatever follows; "" for none. Of the camera encoders only
-            `vi_v1` was ever published, so nobody can say how the tensors of the other two are named.
+            `vi_v1` was ever published, so nobody can say how the tensors of the other two are named; and a model of
+            one view has no use for what it may carry.
     """
 
     required: dict[str, Shape]
@@ -110,8 +111,8 @@ def official_layout(config: ReleaseConfig, sam: SamSizes = SAM_VIT_H) -> Layout:
     decoders = ("human_mask_decoder", "object_mask_decoder") if config.separate_decoders else ("mask_decoder",)
     for decoder in decoders:
         required.update(_mask_decoder(f"{_VISUAL}{decoder}."))
-    named_camera = config.cam_encoder_type == "vi_v1"
-    if config.multiview_cam_cond and named_camera:
+    named_camera = config.multiview_cam_cond and config.cam_encoder_type == "vi_v1" and config.multiview_channels > 1
+    if named_camera:
         required.update(_camera_encoder(config))
     if config.has_splitter:
         required.update(_splitter(config.out_dim))
@@ -124,7 +125,7 @@ def official_layout(config: ReleaseConfig, sam: SamSizes = SAM_VIT_H) -> Layout:
     return Layout(
         required=required,
         ignored=ignored,
-        open_prefix="cam_pose_encoder." if config.multiview_cam_cond and not named_camera else "",
+        open_prefix="" if named_camera or not config.multiview_cam_cond else "cam_pose_encoder.",
     )
 
 

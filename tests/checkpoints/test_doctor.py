@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -195,3 +197,16 @@ def test_damage_anywhere_is_a_finding(contact_release: Path, data: st.DataObject
         assert not diagnose(contact_release).ready  # the vision tower is missing in any case
     finally:
         path.write_bytes(whole)
+
+
+def test_the_doctor_needs_no_torch(contact_release: Path) -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from pathlib import Path\n"
+        "import interactvlm.checkpoints.convert, interactvlm.checkpoints.manifest\n"
+        "from interactvlm.checkpoints.doctor import diagnose\n"
+        "print(diagnose(Path(sys.argv[1])).kind)\n"
+    )
+    command = [sys.executable, "-c", program, str(contact_release)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.stdout.strip() == "release", result.stderr

@@ -72,6 +72,15 @@ def test_full_sizes_agree_with_transformers_and_segment_anything() -> None:
     assert ours == {name: tuple(tensor.shape) for name, tensor in sam.state_dict().items()}
 
 
+@pytest.mark.parametrize("name", ["7B", "13B"])
+def test_our_language_model_at_full_size_has_the_official_names(name: str) -> None:
+    from interactvlm.vlm.network import official_parameters
+
+    required = official_layout(LLAMA[name]).required
+    rest = {n: s for n, s in required.items() if not n.startswith(("model.visual_model.", "cam_pose_encoder."))}
+    assert official_parameters(LLAMA[name]) == rest
+
+
 def test_other_token_types_and_encoders() -> None:
     base = LLAMA["7B"]
     plain = official_layout(base)
@@ -87,6 +96,8 @@ def test_other_token_types_and_encoders() -> None:
     assert grouped["model.layers.0.self_attn.k_proj.weight"] == (1024, 4096)
     unpublished = official_layout(replace(base, cam_encoder_type="simple"))
     assert unpublished.left_over([*unpublished.required, "cam_pose_encoder.any.weight", "other"]) == ["other"]
+    one_view = official_layout(replace(base, multiview_channels=1))
+    assert one_view.left_over([*one_view.required, "cam_pose_encoder.view_transforms.0.bias"]) == []
     no_camera = official_layout(replace(base, multiview_cam_cond=False))
     assert not any(n.startswith("cam_pose_encoder") for n in no_camera.required)
 
