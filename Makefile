@@ -34,6 +34,7 @@ check: setup  ## format, lint, types, import contracts
 	$(RUN)/ruff check .
 	$(RUN)/mypy
 	$(RUN)/lint-imports
+	$(RUN)/python -m tools.protos check
 
 bench: setup  ## every benchmark, one JSON object a line
 	@for name in raster lift contact; do $(RUN)/python -m benchmarks.$$name --json || exit 1; done
