@@ -2,9 +2,9 @@
 
 A render's foreground and what stands behind each of its pixels never change, so the lift is prepared once per
 surface: one matrix takes low-resolution logits to the foreground pixels (SAM's bilinear upsampling, at those pixels
-only), another takes pixel values to vertices. Only pointwise functions stand between them. On two CPU cores torch's
-sparse product beat a fused numba kernel (12 against 17 ms for one question at 4 x 1024^2, 38 against 62 ms for
-eight), and the same code runs on CUDA.
+only), another takes pixel values to vertices. Only pointwise functions stand between them. torch's sparse product
+with one vector is faster than a fused numba kernel, per question as fast as a product with several columns, which
+would need them transposed, and the same code runs on CUDA.
 
 Shapes: Q questions, J views, S side of the pixel maps, g side of the low-resolution logits, P foreground pixels of
 all views, V vertices or points. Vertices that no view sees get 0.
@@ -27,8 +27,6 @@ __all__ = ["HardLift", "Lift", "MeshLift", "PointLift", "SoftLift"]
 _LOGIT_LIMIT = 20.0
 #: Object meshes: pixels below this probability say nothing. Older human lift: threshold of logits and of vertices.
 _THRESHOLD = 0.3
-#: Questions lifted at once: bounds the [P, Q] working set.
-_QUESTIONS_AT_ONCE = 4
 
 
 class Lift:
@@ -83,15 +81,21 @@ class Lift:
             raise InputError(
                 "logits", f"have shape {list(low_res.shape)}, need [Q, {self.views}, {self.grid}, {self.grid}]"
             )
-        chunks = low_res.to(self.device, torch.float32).flatten(1).split(_QUESTIONS_AT_ONCE)
-        return torch.cat([self._values(self._sampling @ chunk.T.contiguous()).T for chunk in chunks])
+        flat = low_res.to(self.device, torch.float32).flatten(1)
+        return torch.stack([self._values(self._sampling @ question) for question in flat])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the prepared matrices: what one call reads."""
+        matrices = [m for m in vars(self).values() if isinstance(m, Tensor) and m.layout is torch.sparse_csr]
+        return sum(t.nbytes for m in matrices for t in (m.crow_indices(), m.col_indices(), m.values()))
 
     def _prepare(self, vertices: NDArray[np.int64], weights: NDArray[np.float64]) -> None:
         """Build the matrices from the foreground pixels' vertices and weights, [P, K] each."""
         raise NotImplementedError
 
     def _values(self, logits: Tensor) -> Tensor:
-        """From logits at the foreground pixels [P, Q] to vertices [V, Q]."""
+        """From one question's logits at the foreground pixels [P] to vertices [V]."""
         raise NotImplementedError
 
     def _rows_by_view(self, vertices: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -110,11 +114,6 @@ class Lift:
         seen_by = (total.reshape(self.views, -1) > 0).sum(axis=0)
         scale = np.divide(1.0, total * np.tile(seen_by, self.views), out=np.zeros(total.shape), where=total > 0)
         return _sparse(vertices, weights * scale[rows], self.count, self.device)
-
-    def _by_view(self, values: Tensor) -> Tensor:
-        """[J V, Q] as [J, V, Q]."""
-        split: Tensor = values.unflatten(0, (self.views, self.count))
-        return split
 
 
 class SoftLift(Lift):
@@ -154,8 +153,8 @@ class MeshLift(Lift):
     def _values(self, logits: Tensor) -> Tensor:
         probability = logits.sigmoid()
         active = (probability > _THRESHOLD).float()
-        both = self._by_view(self._weights @ torch.cat([active, probability * active], dim=1))
-        weight, value = both.chunk(2, dim=-1)
+        weight = (self._weights @ active).view(self.views, self.count)
+        value = (self._weights @ (probability * active)).view(self.views, self.count)
         seen = weight > 0
         means: Tensor = torch.where(seen, value / weight, 0.0)
         return means.sum(0) / seen.sum(0).clamp_min(1)
@@ -184,7 +183,7 @@ class PointLift(Lift):
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__(ids[..., None], np.ones((*ids.shape, 1)), count=count, grid=grid, device=device)
-        self._valid = torch.from_numpy(valid.ravel()[self._pixels]).to(self.device)[:, None]
+        self._valid = torch.from_numpy(valid.ravel()[self._pixels]).to(self.device)
 
     def _prepare(self, vertices: NDArray[np.int64], weights: NDArray[np.float64]) -> None:
         self._mean = self._mean_matrix(vertices, weights)

@@ -42,8 +42,8 @@ from interactvlm.types import Target, VertexContact
 
 __all__ = ["BodySource", "ContactLocalizer", "check_embeddings"]
 
-#: Objects kept ready in memory, each about 100 MiB at the published sizes.
-_OBJECTS_IN_MEMORY = 4
+#: Objects kept ready in memory, each about 100 MiB at the published sizes; the last one stays whatever its size.
+_OBJECT_BYTES_IN_MEMORY = 512 * 2**20
 _VISUAL = "model.visual_model."
 
 BodySource = BodyTemplate | OfficialBody
@@ -233,7 +233,7 @@ class ContactLocalizer:
         if key not in self._objects:
             self._objects[key] = self.prepare(object_views(target, self._sizes.image_size))
         self._objects.move_to_end(key)
-        while len(self._objects) > _OBJECTS_IN_MEMORY:
+        while len(self._objects) > 1 and sum(s.nbytes for s in self._objects.values()) > _OBJECT_BYTES_IN_MEMORY:
             self._objects.popitem(last=False)
         return self._objects[key]
 

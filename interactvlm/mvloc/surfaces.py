@@ -140,6 +140,11 @@ class Surface:
     lift: Lift
     valid: NDArray[np.bool_]
 
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds."""
+        return self.embeddings.nbytes + self.lift.nbytes + self.valid.nbytes
+
     @classmethod
     def prepare(
         cls, views: SurfaceViews, embeddings: Tensor, *, human_lift: HumanLift, device: torch.device

@@ -14,7 +14,7 @@ from interactvlm.mvloc.decoder import upsampled
 from interactvlm.mvloc.encoder import ImageEncoder
 from interactvlm.mvloc.human_mask_2d import HumanMask2D
 from interactvlm.mvloc.model import ContactLocalizer
-from interactvlm.mvloc.surfaces import SurfaceKind
+from interactvlm.mvloc.surfaces import Surface, SurfaceKind, SurfaceViews, object_views
 
 Factory = Callable[..., ContactLocalizer]
 
@@ -107,6 +107,26 @@ def test_encoder_stays_on_disk_while_the_cache_knows_the_body(
     assert not second.encoder_loaded
     for ours, theirs in zip(answers, expected, strict=True):
         np.testing.assert_array_equal(ours.probabilities, theirs.probabilities)
+
+
+def test_objects_in_memory_are_bounded(
+    localizer: Factory, embeddings: np.ndarray, ball: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = localizer()
+    prepared: list[str] = []
+    prepare = ContactLocalizer.prepare
+
+    def counted(self: ContactLocalizer, views: SurfaceViews) -> Surface:
+        prepared.append(views.identity)
+        return prepare(self, views)
+
+    monkeypatch.setattr(ContactLocalizer, "prepare", counted)
+    targets = [Mesh(ball.vertices * [1, 1, 1 + 0.1 * i], ball.faces) for i in range(3)]
+    size = prepare(model, object_views(targets[0], 128)).nbytes
+    monkeypatch.setattr("interactvlm.mvloc.model._OBJECT_BYTES_IN_MEMORY", int(2.5 * size))
+    for i in (0, 1, 0, 2, 0, 1):  # 2 pushes out 1, the one used longest ago
+        model.locate_object(targets[i], embeddings[:1], ["[SEG]"])
+    assert len(prepared) == 4
 
 
 def test_half_precision_lifts_in_float32(
