@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from interactvlm.checkpoints.config import ReleaseConfig
-from interactvlm.errors import CheckpointError, InputError
+from interactvlm.errors import CancelledError, CheckpointError, InputError
 from interactvlm.types import ContactAnswer, Question, Target
 from interactvlm.vlm.answers import parse_affordance, parse_parts
 from interactvlm.vlm.decoding import Decoded, Prefix, TemplateGuess, decode_greedily, prefill_prefixes, score_next
@@ -146,6 +146,8 @@ class ContactVLM:
             raise InputError("max_new_tokens", f"must be at least 1, not {max_new_tokens}")
         flat = [question for asked in questions for question in asked]
         prompts = [self.prompt(question) for question in flat]
+        if should_stop is not None and should_stop():
+            raise CancelledError(f"answering was stopped with {len(flat)} of {len(flat)} questions open")
         # Photos without questions are not even looked at.
         asked_photos = [i for i, asked in enumerate(questions) if asked]
         if not flat:
@@ -191,28 +193,20 @@ class ContactVLM:
     def _answer_fast(
         self, questions: Sequence[Question], prompts: Sequence[Prompt], prefix: Prefix, photo_of: Sequence[int]
     ) -> list[ContactAnswer]:
-        targets = [question.task.target for question in questions]
-        forced = [
-            prompt.answer_separator + fast_answer(target) for prompt, target in zip(prompts, targets, strict=True)
-        ]
-        tokens = [expected_token(target, self.config) for target in targets]
-        decoded = score_next(
-            self.network,
-            prefix,
-            [self.tokenizer.encode(p.after_image + words) for p, words in zip(prompts, forced, strict=True)],
-            photo_of=photo_of,
-            tokens=[self.contact_tokens[token] for token in tokens],
-        )
-        embeddings = self._embeddings(decoded)
-        return [
-            ContactAnswer(
-                text=f"{words.strip()} {token}",
-                embedding=embedding,
-                token=token,
-                confidence=math.exp(one.log_probability),
-            )
-            for words, token, embedding, one in zip(forced, tokens, embeddings, decoded, strict=True)
-        ]
+        answers = []
+        texts, tokens, ids = [], [], []
+        for question, prompt in zip(questions, prompts, strict=True):
+            token = expected_token(question.task.target, self.config)
+            text = f"{fast_answer(question.task.target)} {token}"
+            tokens.append(token)
+            texts.append(text)
+            ids.append(self._before_token(prompt.after_image + prompt.answer_separator + text, token))
+        wanted = [self.contact_tokens[token] for token in tokens]
+        decoded = score_next(self.network, prefix, ids, photo_of=photo_of, tokens=wanted)
+        for text, token, one, embedding in zip(texts, tokens, decoded, self._embeddings(decoded), strict=True):
+            confidence = math.exp(one.log_probability)
+            answers.append(ContactAnswer(text=text, embedding=embedding, token=token, confidence=confidence))
+        return answers
 
     def _finish(self, questions: Sequence[Question], decoded: Sequence[Decoded]) -> list[ContactAnswer]:
         """Decoded tokens to answers."""
@@ -253,9 +247,15 @@ class ContactVLM:
         opening, closing = answer_templates(target)
         # The closing words' ids depend on what stands before them: take them from a whole sentence.
         head = self.tokenizer.encode(f"{opening} head")
-        whole = self.tokenizer.encode(f"{opening} head{closing}")
+        token = expected_token(target, self.config)
+        whole = self._before_token(f"{opening} head{closing} {token}", token)
         closing_ids = whole[len(head) :] if whole[: len(head)] == head else []
         return TemplateGuess(opening=tuple(self.tokenizer.encode(opening)), closing=tuple(closing_ids))
+
+    def _before_token(self, text: str, token: str) -> list[int]:
+        """Ids of `text` up to its contact token: some tokenizers keep the blank before it, others swallow it."""
+        ids = self.tokenizer.encode(text)
+        return ids[: ids.index(self.contact_tokens[token])]
 
 
 def _tower_folder(folder: Path, config: ReleaseConfig, given: Path | str | None) -> Path:
