@@ -168,13 +168,20 @@ def load_pipeline(settings: Settings, *, progress: Progress | None = None) -> tu
     source = OfficialBody(body_folder, body.vertex_count) if body_folder and rendered else body
     tell("loading the localization model")
     localizer = ContactLocalizer.from_folder(
-        folder, body=source, device=device, dtype=dtype, cache_dir=settings.cache_path / "views"
+        folder,
+        body=source,
+        device=device,
+        dtype=dtype,
+        cache_dir=settings.cache_path / "views",
+        cache_bytes=settings.cache_bytes,
     )
     tell("loading the language model")
     tower = settings.vision_tower or (None if config.vision_tower_dir else find_vision_tower(folder))
     vlm = ContactVLM.from_folder(folder, vision_tower=tower, device=device, dtype=dtype)
     tell("hashing the checkpoint")
-    identity = ModelIdentity(name, checkpoint_hash(folder), trained=config.trained, notice=config.notice)
+    identity = ModelIdentity(
+        name, checkpoint_hash(folder, cache=settings.cache_path), trained=config.trained, notice=config.notice
+    )
     worker = Worker()
     pipeline = Pipeline(
         language=LocalLanguage(vlm, identity, worker),

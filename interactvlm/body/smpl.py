@@ -125,8 +125,8 @@ def load_skinned_body(path: Path, *, topology: str) -> SkinnedBody:
     if path.suffix.lower() in (".pkl", ".pickle"):
         raise InputError(
             path.name,
-            "is a pickle, which could run code when opened; convert it to npz once, outside of this library, "
-            f"with the plain arrays {', '.join(_KEYS)}",
+            "is a pickle, which could run code when opened; convert it once with "
+            f"`interactvlm convert-checkpoint {path.name} {path.stem}.npz`",
         )
     arrays = read_arrays(path, _KEYS)
     if any(array.dtype.kind not in "fiu" for array in arrays.values()):

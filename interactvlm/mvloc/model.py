@@ -21,7 +21,7 @@ from interactvlm.checkpoints.config import ReleaseConfig
 from interactvlm.checkpoints.reader import WeightReader
 from interactvlm.errors import CheckpointError, InputError, QuestionError
 from interactvlm.geometry.mesh import Mesh, PointCloud
-from interactvlm.mvloc.cache import EmbeddingCache, default_cache_dir, tensors_identity
+from interactvlm.mvloc.cache import DEFAULT_MAX_BYTES, EmbeddingCache, default_cache_dir, tensors_identity
 from interactvlm.mvloc.camera_gate import load_camera_gate
 from interactvlm.mvloc.decoder import MaskPredictor
 from interactvlm.mvloc.encoder import ENCODER_PREFIX, ImageEncoder, encoder_sizes
@@ -96,6 +96,7 @@ class ContactLocalizer:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         cache_dir: Path | None = None,
+        cache_bytes: int = DEFAULT_MAX_BYTES,
         human_lift: HumanLift = HumanLift.SOFT,
         object_camera: ObjectCamera = ObjectCamera.DEMO,
     ) -> ContactLocalizer:
@@ -107,6 +108,7 @@ class ContactLocalizer:
             device: where to compute.
             dtype: dtype of encoder and decoder; the lift and the grid's positional encoding stay float32.
             cache_dir: where view embeddings are kept; None: the user's cache folder.
+            cache_bytes: bound on that folder's size.
             human_lift: HARD for the older human checkpoints.
             object_camera: which distance conditions Phi for object meshes.
 
@@ -122,7 +124,7 @@ class ContactLocalizer:
             body=body,
             device=torch.device(device),
             dtype=dtype,
-            cache=EmbeddingCache(cache_dir or default_cache_dir()),
+            cache=EmbeddingCache(cache_dir or default_cache_dir(), max_bytes=cache_bytes),
             human_lift=human_lift,
             object_camera=object_camera,
         )
