@@ -128,7 +128,7 @@ class ContactResult(_message.Message):
 
     @_builtins.property
     def probabilities(self) -> _types_pb2.Tensor:
-        """All probabilities, float16 [V], on request."""
+        """All probabilities, float32 [V], on request."""
 
     @_builtins.property
     def view_logits(self) -> _types_pb2.Tensor:
@@ -515,56 +515,6 @@ class GetBodyRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetBodyRequest: _TypeAlias = GetBodyRequest  # noqa: Y015
-
-@_typing.final
-class Body(_message.Message):
-    """A body template in its canonical pose."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NAME_FIELD_NUMBER: _builtins.int
-    TOPOLOGY_FIELD_NUMBER: _builtins.int
-    VERTICES_FIELD_NUMBER: _builtins.int
-    FACES_FIELD_NUMBER: _builtins.int
-    PART_INDEX_FIELD_NUMBER: _builtins.int
-    PART_NAMES_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    """"bodies/{topology}"."""
-    topology: _builtins.str
-    """Topology name."""
-    @_builtins.property
-    def vertices(self) -> _types_pb2.Tensor:
-        """float32 [V, 3], metres, +y up, +x the person's left."""
-
-    @_builtins.property
-    def faces(self) -> _types_pb2.Tensor:
-        """int32 [F, 3]."""
-
-    @_builtins.property
-    def part_index(self) -> _types_pb2.Tensor:
-        """uint8 [V], indices into part_names."""
-
-    @_builtins.property
-    def part_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The fifteen parts."""
-
-    def __init__(
-        self,
-        *,
-        name: _builtins.str = ...,
-        topology: _builtins.str = ...,
-        vertices: _types_pb2.Tensor | None = ...,
-        faces: _types_pb2.Tensor | None = ...,
-        part_index: _types_pb2.Tensor | None = ...,
-        part_names: _abc.Iterable[_builtins.str] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["faces", b"faces", "part_index", b"part_index", "vertices", b"vertices"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["faces", b"faces", "name", b"name", "part_index", b"part_index", "part_names", b"part_names", "topology", b"topology", "vertices", b"vertices"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Body: _TypeAlias = Body  # noqa: Y015
 
 @_typing.final
 class GetServerInfoRequest(_message.Message):

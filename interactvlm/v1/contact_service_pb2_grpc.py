@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from interactvlm.v1 import contact_service_pb2 as interactvlm_dot_v1_dot_contact__service__pb2
+from interactvlm.v1 import types_pb2 as interactvlm_dot_v1_dot_types__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -68,7 +69,7 @@ class ContactServiceStub:
         self.GetBody = channel.unary_unary(
                 '/interactvlm.v1.ContactService/GetBody',
                 request_serializer=interactvlm_dot_v1_dot_contact__service__pb2.GetBodyRequest.SerializeToString,
-                response_deserializer=interactvlm_dot_v1_dot_contact__service__pb2.Body.FromString,
+                response_deserializer=interactvlm_dot_v1_dot_types__pb2.Body.FromString,
                 _registered_method=True)
         self.GetServerInfo = channel.unary_unary(
                 '/interactvlm.v1.ContactService/GetServerInfo',
@@ -175,7 +176,7 @@ def add_ContactServiceServicer_to_server(servicer, server):
             'GetBody': grpc.unary_unary_rpc_method_handler(
                     servicer.GetBody,
                     request_deserializer=interactvlm_dot_v1_dot_contact__service__pb2.GetBodyRequest.FromString,
-                    response_serializer=interactvlm_dot_v1_dot_contact__service__pb2.Body.SerializeToString,
+                    response_serializer=interactvlm_dot_v1_dot_types__pb2.Body.SerializeToString,
             ),
             'GetServerInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetServerInfo,
@@ -372,7 +373,7 @@ class ContactService:
             target,
             '/interactvlm.v1.ContactService/GetBody',
             interactvlm_dot_v1_dot_contact__service__pb2.GetBodyRequest.SerializeToString,
-            interactvlm_dot_v1_dot_contact__service__pb2.Body.FromString,
+            interactvlm_dot_v1_dot_types__pb2.Body.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ The public API: contacts and reconstruction of one photo, meshes, bodies, model 
 from collections import abc as _abc
 from grpc import aio as _aio
 from interactvlm.v1 import contact_service_pb2 as _contact_service_pb2
+from interactvlm.v1 import types_pb2 as _types_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -48,7 +49,7 @@ class ContactServiceStub:
     """What is known of a mesh this caller has uploaded."""
     DeleteMesh: _grpc.UnaryUnaryMultiCallable[_contact_service_pb2.DeleteMeshRequest, _contact_service_pb2.DeleteMeshResponse]
     """Forget a mesh of this caller."""
-    GetBody: _grpc.UnaryUnaryMultiCallable[_contact_service_pb2.GetBodyRequest, _contact_service_pb2.Body]
+    GetBody: _grpc.UnaryUnaryMultiCallable[_contact_service_pb2.GetBodyRequest, _types_pb2.Body]
     """The body that human contacts lie on."""
     GetServerInfo: _grpc.UnaryUnaryMultiCallable[_contact_service_pb2.GetServerInfoRequest, _contact_service_pb2.ServerInfo]
     """Which checkpoints answer, and with what limits."""
@@ -73,7 +74,7 @@ class ContactServiceAsyncStub(ContactServiceStub):
     """What is known of a mesh this caller has uploaded."""
     DeleteMesh: _aio.UnaryUnaryMultiCallable[_contact_service_pb2.DeleteMeshRequest, _contact_service_pb2.DeleteMeshResponse]  # type: ignore[assignment]
     """Forget a mesh of this caller."""
-    GetBody: _aio.UnaryUnaryMultiCallable[_contact_service_pb2.GetBodyRequest, _contact_service_pb2.Body]  # type: ignore[assignment]
+    GetBody: _aio.UnaryUnaryMultiCallable[_contact_service_pb2.GetBodyRequest, _types_pb2.Body]  # type: ignore[assignment]
     """The body that human contacts lie on."""
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_contact_service_pb2.GetServerInfoRequest, _contact_service_pb2.ServerInfo]  # type: ignore[assignment]
     """Which checkpoints answer, and with what limits."""
@@ -137,7 +138,7 @@ class ContactServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _contact_service_pb2.GetBodyRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_contact_service_pb2.Body, _abc.Awaitable[_contact_service_pb2.Body]]:
+    ) -> _typing.Union[_types_pb2.Body, _abc.Awaitable[_types_pb2.Body]]:
         """The body that human contacts lie on."""
 
     @_abc_1.abstractmethod

@@ -125,7 +125,7 @@ class VertexContact(_message.Message):
     VIEW_LOGITS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def probabilities(self) -> _types_pb2.Tensor:
-        """float16 [V], probabilities."""
+        """float32 [V], probabilities: rounded ones would move vertices across the threshold."""
 
     @_builtins.property
     def view_logits(self) -> _types_pb2.Tensor:
@@ -229,3 +229,25 @@ class PutMeshResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PutMeshResponse: _TypeAlias = PutMeshResponse  # noqa: Y015
+
+@_typing.final
+class GetCheckpointBodyRequest(_message.Message):
+    """Whose body."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKPOINT_SHA256_FIELD_NUMBER: _builtins.int
+    checkpoint_sha256: _builtins.str
+    """A live checkpoint; empty: the one with the greatest weight."""
+    def __init__(
+        self,
+        *,
+        checkpoint_sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_sha256", b"checkpoint_sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCheckpointBodyRequest: _TypeAlias = GetCheckpointBodyRequest  # noqa: Y015

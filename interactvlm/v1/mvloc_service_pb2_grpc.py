@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from interactvlm.v1 import mvloc_service_pb2 as interactvlm_dot_v1_dot_mvloc__service__pb2
+from interactvlm.v1 import types_pb2 as interactvlm_dot_v1_dot_types__pb2
 from interactvlm.v1 import vlm_service_pb2 as interactvlm_dot_v1_dot_vlm__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -51,6 +52,11 @@ class MvlocServiceStub:
                 request_serializer=interactvlm_dot_v1_dot_mvloc__service__pb2.PutMeshRequest.SerializeToString,
                 response_deserializer=interactvlm_dot_v1_dot_mvloc__service__pb2.PutMeshResponse.FromString,
                 _registered_method=True)
+        self.GetCheckpointBody = channel.unary_unary(
+                '/interactvlm.v1.MvlocService/GetCheckpointBody',
+                request_serializer=interactvlm_dot_v1_dot_mvloc__service__pb2.GetCheckpointBodyRequest.SerializeToString,
+                response_deserializer=interactvlm_dot_v1_dot_types__pb2.Body.FromString,
+                _registered_method=True)
         self.GetModelInfo = channel.unary_unary(
                 '/interactvlm.v1.MvlocService/GetModelInfo',
                 request_serializer=interactvlm_dot_v1_dot_vlm__service__pb2.GetModelInfoRequest.SerializeToString,
@@ -83,6 +89,13 @@ class MvlocServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCheckpointBody(self, request, context):
+        """The body that a checkpoint's human contacts lie on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetModelInfo(self, request, context):
         """Which checkpoints are live.
         """
@@ -107,6 +120,11 @@ def add_MvlocServiceServicer_to_server(servicer, server):
                     servicer.PutMesh,
                     request_deserializer=interactvlm_dot_v1_dot_mvloc__service__pb2.PutMeshRequest.FromString,
                     response_serializer=interactvlm_dot_v1_dot_mvloc__service__pb2.PutMeshResponse.SerializeToString,
+            ),
+            'GetCheckpointBody': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCheckpointBody,
+                    request_deserializer=interactvlm_dot_v1_dot_mvloc__service__pb2.GetCheckpointBodyRequest.FromString,
+                    response_serializer=interactvlm_dot_v1_dot_types__pb2.Body.SerializeToString,
             ),
             'GetModelInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModelInfo,
@@ -196,6 +214,33 @@ class MvlocService:
             '/interactvlm.v1.MvlocService/PutMesh',
             interactvlm_dot_v1_dot_mvloc__service__pb2.PutMeshRequest.SerializeToString,
             interactvlm_dot_v1_dot_mvloc__service__pb2.PutMeshResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCheckpointBody(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interactvlm.v1.MvlocService/GetCheckpointBody',
+            interactvlm_dot_v1_dot_mvloc__service__pb2.GetCheckpointBodyRequest.SerializeToString,
+            interactvlm_dot_v1_dot_types__pb2.Body.FromString,
             options,
             channel_credentials,
             insecure,

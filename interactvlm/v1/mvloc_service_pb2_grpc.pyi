@@ -6,6 +6,7 @@ The localisation stage: Phi, Theta, Omega and the lift. Internal: called by the 
 from collections import abc as _abc
 from grpc import aio as _aio
 from interactvlm.v1 import mvloc_service_pb2 as _mvloc_service_pb2
+from interactvlm.v1 import types_pb2 as _types_pb2
 from interactvlm.v1 import vlm_service_pb2 as _vlm_service_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -40,6 +41,8 @@ class MvlocServiceStub:
     """Contact on an object whose mesh this stage holds; MESH_MISSING (FAILED_PRECONDITION) when it does not."""
     PutMesh: _grpc.UnaryUnaryMultiCallable[_mvloc_service_pb2.PutMeshRequest, _mvloc_service_pb2.PutMeshResponse]
     """Give this stage a mesh after MESH_MISSING. The cache is disposable: the blob store is the truth."""
+    GetCheckpointBody: _grpc.UnaryUnaryMultiCallable[_mvloc_service_pb2.GetCheckpointBodyRequest, _types_pb2.Body]
+    """The body that a checkpoint's human contacts lie on."""
     GetModelInfo: _grpc.UnaryUnaryMultiCallable[_vlm_service_pb2.GetModelInfoRequest, _vlm_service_pb2.ModelInfo]
     """Which checkpoints are live."""
 
@@ -54,6 +57,8 @@ class MvlocServiceAsyncStub(MvlocServiceStub):
     """Contact on an object whose mesh this stage holds; MESH_MISSING (FAILED_PRECONDITION) when it does not."""
     PutMesh: _aio.UnaryUnaryMultiCallable[_mvloc_service_pb2.PutMeshRequest, _mvloc_service_pb2.PutMeshResponse]  # type: ignore[assignment]
     """Give this stage a mesh after MESH_MISSING. The cache is disposable: the blob store is the truth."""
+    GetCheckpointBody: _aio.UnaryUnaryMultiCallable[_mvloc_service_pb2.GetCheckpointBodyRequest, _types_pb2.Body]  # type: ignore[assignment]
+    """The body that a checkpoint's human contacts lie on."""
     GetModelInfo: _aio.UnaryUnaryMultiCallable[_vlm_service_pb2.GetModelInfoRequest, _vlm_service_pb2.ModelInfo]  # type: ignore[assignment]
     """Which checkpoints are live."""
 
@@ -83,6 +88,14 @@ class MvlocServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_mvloc_service_pb2.PutMeshResponse, _abc.Awaitable[_mvloc_service_pb2.PutMeshResponse]]:
         """Give this stage a mesh after MESH_MISSING. The cache is disposable: the blob store is the truth."""
+
+    @_abc_1.abstractmethod
+    def GetCheckpointBody(
+        self,
+        request: _mvloc_service_pb2.GetCheckpointBodyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_types_pb2.Body, _abc.Awaitable[_types_pb2.Body]]:
+        """The body that a checkpoint's human contacts lie on."""
 
     @_abc_1.abstractmethod
     def GetModelInfo(

@@ -281,7 +281,7 @@ class SparseContact(_message.Message):
     vertex_ids: _builtins.bytes
     """Ids of the touched vertices, ascending, as uint32 little-endian, 4 bytes each."""
     scores: _builtins.bytes
-    """Probability of each, as float16 little-endian, 2 bytes each."""
+    """Probability of each, as float32 little-endian, 4 bytes each."""
     def __init__(
         self,
         *,
@@ -323,3 +323,53 @@ class StageTiming(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StageTiming: _TypeAlias = StageTiming  # noqa: Y015
+
+@_typing.final
+class Body(_message.Message):
+    """A body template in its canonical pose."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TOPOLOGY_FIELD_NUMBER: _builtins.int
+    VERTICES_FIELD_NUMBER: _builtins.int
+    FACES_FIELD_NUMBER: _builtins.int
+    PART_INDEX_FIELD_NUMBER: _builtins.int
+    PART_NAMES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"bodies/{topology}"."""
+    topology: _builtins.str
+    """Topology name."""
+    @_builtins.property
+    def vertices(self) -> Global___Tensor:
+        """float32 [V, 3], metres, +y up, +x the person's left."""
+
+    @_builtins.property
+    def faces(self) -> Global___Tensor:
+        """int32 [F, 3]."""
+
+    @_builtins.property
+    def part_index(self) -> Global___Tensor:
+        """uint8 [V], indices into part_names."""
+
+    @_builtins.property
+    def part_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The fifteen parts."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        topology: _builtins.str = ...,
+        vertices: Global___Tensor | None = ...,
+        faces: Global___Tensor | None = ...,
+        part_index: Global___Tensor | None = ...,
+        part_names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["faces", b"faces", "part_index", b"part_index", "vertices", b"vertices"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["faces", b"faces", "name", b"name", "part_index", b"part_index", "part_names", b"part_names", "topology", b"topology", "vertices", b"vertices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Body: _TypeAlias = Body  # noqa: Y015

@@ -202,11 +202,11 @@ class LiveModel(_message.Message):
     BODY_TOPOLOGY_FIELD_NUMBER: _builtins.int
     BODY_VERTEX_COUNT_FIELD_NUMBER: _builtins.int
     weight: _builtins.float
-    """Share of unpinned requests it answers, [0, 1]."""
+    """Share of unpinned requests it answers, [0, 1]; the shares of a stage add up to 1."""
     body_topology: _builtins.str
     """Body its human contacts lie on."""
     body_vertex_count: _builtins.int
-    """Vertices of that body."""
+    """Vertices of that body; 0 where the stage does not hold the body."""
     @_builtins.property
     def model(self) -> _types_pb2.ModelIdentity:
         """Which."""
