@@ -57,8 +57,11 @@ class Mesh:
 
     @cached_property
     def content_hash(self) -> str:
-        """Sha256, hex, of shapes and little-endian arrays: equal for equal meshes on every machine."""
-        return _hash("mesh", self.vertices, self.faces, self.vertex_colors)
+        """Sha256, hex, of vertices and faces with their shapes: equal for equal meshes on every machine.
+
+        Colours do not count: no answer depends on them, and they do not travel between services.
+        """
+        return _hash("mesh", self.vertices, self.faces)
 
     @cached_property
     def vertex_normals(self) -> NDArray[np.float32]:
@@ -166,12 +169,9 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def _hash(kind: str, *arrays: NDArray[Any] | None) -> str:
+def _hash(kind: str, *arrays: NDArray[Any]) -> str:
     digest = hashlib.sha256(kind.encode())
     for array in arrays:
-        if array is None:
-            digest.update(b"|none")
-            continue
         little = array.astype(array.dtype.newbyteorder("<"), copy=False)
         digest.update(f"|{little.dtype.str}{little.shape}|".encode())
         digest.update(little.tobytes())

@@ -61,13 +61,9 @@ def test_hash_sees_content_and_nothing_else() -> None:
     mesh = Mesh(TRIANGLE, FACE)
     assert mesh.content_hash == Mesh(TRIANGLE.astype(">f8"), FACE.astype(np.uint16)).content_hash
     assert len(mesh.content_hash) == 64
-    others = [
-        Mesh(TRIANGLE + 1e-6, FACE),
-        Mesh(TRIANGLE, FACE[:, ::-1]),
-        Mesh(TRIANGLE, FACE, np.zeros((3, 3), np.uint8)),
-        PointCloud(TRIANGLE),
-    ]
-    assert len({mesh.content_hash, *(other.content_hash for other in others)}) == 5
+    assert mesh.content_hash == Mesh(TRIANGLE, FACE, np.zeros((3, 3), np.uint8)).content_hash
+    others = [Mesh(TRIANGLE + 1e-6, FACE), Mesh(TRIANGLE, FACE[:, ::-1]), PointCloud(TRIANGLE)]
+    assert len({mesh.content_hash, *(other.content_hash for other in others)}) == 4
 
 
 def test_normals_weigh_faces_by_area() -> None:
