@@ -1,1 +1,1 @@
-"""Training: losses (paper section 3.4) and what is built on them."""
+"""Training: losses and objective (paper section 3.4), targets, and the trainable model's forward pass."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from torch import Tensor
 
 from interactvlm.errors import InputError
+from interactvlm.mvloc.surfaces import SurfaceKind
 from interactvlm.training.losses import (
     affordance_loss,
     dice_mask_loss,
@@ -18,18 +18,7 @@ from interactvlm.training.losses import (
     vertex_contact_loss,
 )
 
-__all__ = ["LossParts", "LossWeights", "SupervisedAnswer", "Surface", "training_objective"]
-
-
-class Surface(StrEnum):
-    """What an answer is supervised on; decides which surface loss applies."""
-
-    HUMAN = "human"
-    """Vertices of the body."""
-    OBJECT_MESH = "object_mesh"
-    """Vertices of an object's mesh: contact."""
-    OBJECT_POINTS = "object_points"
-    """Points of an object: affordance heat."""
+__all__ = ["LossParts", "LossWeights", "SupervisedAnswer", "training_objective"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +47,14 @@ class SupervisedAnswer:
     """One answer's predictions with its ground truth.
 
     Attributes:
-        surface: where the answer lies.
+        surface: where the answer lies; points carry affordance heat, meshes contact.
         mask_logits: float [J, H, W].
         mask_target: like `mask_logits`: 1, 0, heat between them, or `losses.IGNORE`.
         probabilities: float [V], lifted from `mask_logits`.
         surface_target: float [V], contact or heat.
     """
 
-    surface: Surface
+    surface: SurfaceKind
     mask_logits: Tensor
     mask_target: Tensor
     probabilities: Tensor
@@ -109,18 +98,18 @@ def training_objective(
     weights = weights or LossWeights()
     zero = text_loss.new_zeros(())
 
-    def surface_mean(surface: Surface) -> Tensor:
-        loss = affordance_loss if surface is Surface.OBJECT_POINTS else vertex_contact_loss
+    def surface_mean(surface: SurfaceKind) -> Tensor:
+        loss = affordance_loss if surface is SurfaceKind.OBJECT_POINTS else vertex_contact_loss
         return _mean([loss(a.probabilities, a.surface_target) for a in answers if a.surface is surface], zero)
 
-    heat = [squared_mask_loss(a.mask_logits, a.mask_target) for a in answers if a.surface is Surface.OBJECT_POINTS]
+    heat = [squared_mask_loss(a.mask_logits, a.mask_target) for a in answers if a.surface is SurfaceKind.OBJECT_POINTS]
     text = weights.text * text_loss
     focal = weights.mask_focal * _mean([focal_mask_loss(a.mask_logits, a.mask_target) for a in answers], zero)
     dice = weights.mask_dice * _mean([dice_mask_loss(a.mask_logits, a.mask_target) for a in answers], zero)
     squared = weights.mask_focal * _mean(heat, zero)
-    human = weights.human * surface_mean(Surface.HUMAN)
-    contact = weights.object_contact * surface_mean(Surface.OBJECT_MESH)
-    affordance = weights.affordance * surface_mean(Surface.OBJECT_POINTS)
+    human = weights.human * surface_mean(SurfaceKind.BODY)
+    contact = weights.object_contact * surface_mean(SurfaceKind.OBJECT_MESH)
+    affordance = weights.affordance * surface_mean(SurfaceKind.OBJECT_POINTS)
     return LossParts(
         total=text + focal + dice + squared + human + contact + affordance,
         text=text,

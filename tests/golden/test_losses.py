@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from interactvlm.mvloc.surfaces import SurfaceKind
 from interactvlm.training.losses import (
     affordance_loss,
     dice_mask_loss,
@@ -16,7 +17,7 @@ from interactvlm.training.losses import (
     squared_mask_loss,
     vertex_contact_loss,
 )
-from interactvlm.training.objective import SupervisedAnswer, Surface, training_objective
+from interactvlm.training.objective import SupervisedAnswer, training_objective
 
 HUMAN_VIEWS = ("topfront", "bottomfront", "topback", "bottomback")
 OBJECT_VIEWS = ("frontleft", "frontright", "backleft", "backright")
@@ -146,7 +147,7 @@ def test_affordance_term_as_released_is_a_constant(recorded: Recorded) -> None:
 
 
 def test_combined_objective(recorded: Recorded) -> None:
-    surfaces = (Surface.HUMAN, Surface.HUMAN, Surface.OBJECT_MESH, Surface.OBJECT_POINTS)
+    surfaces = (SurfaceKind.BODY, SurfaceKind.BODY, SurfaceKind.OBJECT_MESH, SurfaceKind.OBJECT_POINTS)
     logits = [recorded.logits(i) for i in range(4)]
     # The release compares the affordance target with zeros.
     probabilities = [recorded.lift(i, logits[i]) for i in range(3)] + [torch.zeros_like(recorded.surface_target(3))]

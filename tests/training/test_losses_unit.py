@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from interactvlm.errors import InputError
+from interactvlm.mvloc.surfaces import SurfaceKind
 from interactvlm.training.losses import (
     IGNORE,
     affordance_loss,
@@ -15,7 +16,7 @@ from interactvlm.training.losses import (
     squared_mask_loss,
     vertex_contact_loss,
 )
-from interactvlm.training.objective import LossWeights, SupervisedAnswer, Surface, training_objective
+from interactvlm.training.objective import LossWeights, SupervisedAnswer, training_objective
 
 MASK_LOSSES = [focal_mask_loss, dice_mask_loss, squared_mask_loss]
 
@@ -78,14 +79,14 @@ def test_surface_losses_have_finite_gradients_at_certainty() -> None:
         assert torch.isfinite(probabilities.grad).all()
 
 
-def answer(surface: Surface) -> SupervisedAnswer:
+def answer(surface: SurfaceKind) -> SupervisedAnswer:
     masks = torch.zeros(1, 2, 2, requires_grad=True)
     return SupervisedAnswer(surface, masks, torch.ones(1, 2, 2), torch.full((3,), 0.5), torch.ones(3))
 
 
 def test_objective_averages_each_surface_over_its_own_answers() -> None:
-    alone = training_objective([answer(Surface.HUMAN)], torch.tensor(1.0))
-    mixed = training_objective([answer(s) for s in (*Surface, Surface.HUMAN)], torch.tensor(1.0))
+    alone = training_objective([answer(SurfaceKind.BODY)], torch.tensor(1.0))
+    mixed = training_objective([answer(s) for s in (*SurfaceKind, SurfaceKind.BODY)], torch.tensor(1.0))
     assert mixed.human.item() == pytest.approx(alone.human.item())
     assert alone.object_contact.item() == 0
     assert alone.affordance.item() == 0
@@ -98,8 +99,8 @@ def test_objective_averages_each_surface_over_its_own_answers() -> None:
 
 def test_weights_scale_their_terms() -> None:
     weights = LossWeights(text=0.5, human=6.0)
-    parts = training_objective([answer(Surface.HUMAN)], torch.tensor(1.0), weights)
-    released = training_objective([answer(Surface.HUMAN)], torch.tensor(1.0))
+    parts = training_objective([answer(SurfaceKind.BODY)], torch.tensor(1.0), weights)
+    released = training_objective([answer(SurfaceKind.BODY)], torch.tensor(1.0))
     assert parts.text.item() == 0.5
     assert parts.human.item() == pytest.approx(2 * released.human.item())
 
@@ -108,7 +109,7 @@ def test_objective_names_what_is_wrong() -> None:
     with pytest.raises(InputError, match="answers: holds no answer"):
         training_objective([], torch.tensor(1.0))
     broken = SupervisedAnswer(
-        Surface.HUMAN, torch.zeros(1, 2, 2), torch.ones(1, 2, 2), torch.full((3,), 0.5), torch.ones(4)
+        SurfaceKind.BODY, torch.zeros(1, 2, 2), torch.ones(1, 2, 2), torch.full((3,), 0.5), torch.ones(4)
     )
     with pytest.raises(
         InputError, match=r"answers\[0\]: has a surface prediction of shape \[3\] and a target of \[4\]"

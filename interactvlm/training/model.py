@@ -1,0 +1,218 @@
+"""The trainable model: everything of a checkpoint but the frozen encoders, and its forward pass over a batch.
+
+Frozen encoders run before: photos arrive as the vision tower's patch features, surfaces as Theta's embeddings.
+Shapes: B examples, L tokens, N image tokens, h hidden size, J views, S side of the masks, V vertices or points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from interactvlm.checkpoints.config import ReleaseConfig
+from interactvlm.checkpoints.reader import WeightReader
+from interactvlm.errors import InputError
+from interactvlm.mvloc.camera_gate import CameraGate, load_camera_gate
+from interactvlm.mvloc.decoder import MaskPredictor, upsampled
+from interactvlm.mvloc.encoder import encoder_sizes
+from interactvlm.mvloc.splitter import SPLITTER_PREFIX, AttentionSplitter, side_of_token
+from interactvlm.mvloc.surfaces import ObjectCamera, Surface, SurfaceKind, body_cameras, object_cameras
+from interactvlm.training.objective import LossParts, LossWeights, SupervisedAnswer, training_objective
+from interactvlm.types import Target
+from interactvlm.vlm.network import ContactNetwork
+
+__all__ = ["IGNORED_LABEL", "IMAGE_TOKEN", "TrainableModel", "TrainingExample"]
+
+IMAGE_TOKEN = -200
+"""Id that stands for the image in `TrainingExample.input_ids`."""
+IGNORED_LABEL = -100
+"""Label of a token that is given, not predicted."""
+
+_VISUAL = "model.visual_model."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingExample:
+    """One photo, one question, its answer, and the contact it means.
+
+    Attributes:
+        input_ids: int64 [L], prompt and answer with one IMAGE_TOKEN.
+        labels: int64 [L], the answer's ids, IGNORED_LABEL elsewhere.
+        image_features: float [N, mm_hidden_size], patch features of the vision tower.
+        contact_position: where in `input_ids` the answer's contact token stands.
+        contact_token: its text ("[SEG]").
+        surface: what the contact lies on, with Theta's embeddings; share one object among examples.
+        mask_target: float32 [J, S, S] (see `targets.mask_target`).
+        surface_target: float32 [V], contact or heat.
+    """
+
+    input_ids: Tensor
+    labels: Tensor
+    image_features: Tensor
+    contact_position: int
+    contact_token: str
+    surface: Surface
+    mask_target: Tensor
+    surface_target: Tensor
+
+
+class TrainableModel(nn.Module):
+    """Psi, Gamma, Phi, the splitter and Omega.
+
+    Args:
+        config: the checkpoint's configuration.
+        network: language model, projector and Gamma.
+        gate: Phi.
+        splitter: None where the token type has none.
+        human_predictor: Omega for the body.
+        object_predictor: Omega for objects, the same object unless the token type asks for two.
+        object_camera: the distance that conditions Phi for object meshes.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: ReleaseConfig,
+        network: ContactNetwork,
+        gate: CameraGate,
+        splitter: AttentionSplitter | None,
+        human_predictor: MaskPredictor,
+        object_predictor: MaskPredictor,
+        object_camera: ObjectCamera = ObjectCamera.DEMO,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.network = network
+        self.gate = gate
+        self.splitter = splitter
+        self.human_predictor = human_predictor
+        self.object_predictor = object_predictor
+        self.object_camera = object_camera
+
+    @classmethod
+    def from_folder(cls, folder: Path, *, device: torch.device | str = "cpu") -> TrainableModel:
+        """Load a checkpoint in float32, with what the paper trains ready for gradients.
+
+        Trained: token embeddings, output layer, Gamma, Phi, the splitter and the mask decoders. The language model's
+        layers stay frozen (LoRA is added from outside), as do the image projector and the prompt encoder.
+
+        Raises:
+            CheckpointError: a file or tensor is missing or does not fit.
+        """
+        config = ReleaseConfig.from_folder(folder)
+        reader = WeightReader(folder)
+        place, grid = torch.device(device), encoder_sizes(reader).grid
+
+        def predictor(name: str) -> MaskPredictor:
+            return MaskPredictor.load(
+                reader, decoder_prefix=f"{_VISUAL}{name}.", grid=grid, device=place, dtype=torch.float32
+            )
+
+        names = ("human_mask_decoder", "object_mask_decoder") if config.separate_decoders else ("mask_decoder",)
+        predictors = [predictor(name) for name in names]
+        model = cls(
+            config=config,
+            network=ContactNetwork.from_folder(folder, config, device=place, dtype=torch.float32),
+            gate=load_camera_gate(reader, config, place, torch.float32),
+            splitter=_load_splitter(reader, place) if config.has_splitter else None,
+            human_predictor=predictors[0],
+            object_predictor=predictors[-1],
+        )
+        language = model.network.model
+        trained: list[nn.Module | None] = [language.embed_tokens, model.network.lm_head, language.text_hidden_fcs]
+        trained += [model.gate, model.splitter, *(p.mask_decoder for p in predictors)]
+        for part in trained:
+            if part is not None:
+                part.requires_grad_(True)
+        return model
+
+    def forward(self, examples: Sequence[TrainingExample], weights: LossWeights | None = None) -> LossParts:
+        """The training step's forward pass: the objective of a batch and its parts; call `total.backward()` next.
+
+        Raises:
+            InputError: when the batch is empty or an example contradicts itself.
+        """
+        if not examples:
+            raise InputError("examples", "is empty, at least 1 is needed")
+        for index, example in enumerate(examples):
+            _check(index, example)
+        states, labels = self._read(examples)
+        predicted = labels[:, 1:] != IGNORED_LABEL
+        text = functional.cross_entropy(self.network.logits(states[:, :-1][predicted]), labels[:, 1:][predicted])
+        # The state that predicts the contact token, after the image took the place of one token.
+        positions = [e.contact_position + len(e.image_features) - 2 for e in examples]
+        embeddings = self.network.contact_embedding(states[range(len(examples)), positions])
+        return training_objective(self._answers(examples, embeddings), text, weights)
+
+    def _read(self, examples: Sequence[TrainingExample]) -> tuple[Tensor, Tensor]:
+        """Hidden states [B, T, h] and labels [B, T] with the image in its place; shorter rows are padded at the end."""
+        rows, labels = [], []
+        for example in examples:
+            at = int((example.input_ids == IMAGE_TOKEN).nonzero()[0, 0])
+            before, after = (self.network.embed(ids) for ids in (example.input_ids[:at], example.input_ids[at + 1 :]))
+            image = self.network.project_image(example.image_features[None])[0]
+            rows.append(torch.cat([before, image, after]))
+            unpredicted = example.labels.new_full((len(image),), IGNORED_LABEL)
+            labels.append(torch.cat([example.labels[:at], unpredicted, example.labels[at + 1 :]]))
+        padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        states: Tensor = self.network.model(padded)
+        return states, nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=IGNORED_LABEL)
+
+    def _answers(self, examples: Sequence[TrainingExample], embeddings: Tensor) -> list[SupervisedAnswer]:
+        """Masks and lifted probabilities, all examples of one surface together."""
+        surfaces = {id(example.surface): example.surface for example in examples}
+        answers: list[SupervisedAnswer] = []
+        for key, surface in surfaces.items():
+            rows = [i for i, example in enumerate(examples) if id(example.surface) == key]
+            group = [examples[i] for i in rows]
+            low_res = self._masks(surface, embeddings[rows], [example.contact_token for example in group])
+            probabilities = surface.lift(low_res)
+            for example, logits, lifted in zip(group, low_res, probabilities, strict=True):
+                answers.append(
+                    SupervisedAnswer(
+                        surface=surface.kind,
+                        mask_logits=upsampled(logits[None], example.mask_target.shape[-1])[0],
+                        mask_target=example.mask_target,
+                        probabilities=lifted,
+                        surface_target=example.surface_target,
+                    )
+                )
+        return answers
+
+    def _masks(self, surface: Surface, embeddings: Tensor, tokens: Sequence[str]) -> Tensor:
+        on_body = surface.kind is SurfaceKind.BODY
+        cameras = body_cameras() if on_body else object_cameras(surface.kind, self.object_camera)
+        prompts = self.gate(embeddings, torch.from_numpy(cameras).to(embeddings))
+        target = Target.HUMAN if on_body else Target.OBJECT
+        if self.splitter is not None:
+            prompts = self.splitter(prompts, [side_of_token(token, target) for token in tokens])
+        predictor = self.human_predictor if on_body else self.object_predictor
+        logits: Tensor = predictor(surface.embeddings, prompts)[0]
+        return logits
+
+
+def _load_splitter(reader: WeightReader, device: torch.device) -> AttentionSplitter:
+    with torch.device("meta"):
+        splitter = AttentionSplitter()
+    reader.load_into(splitter, stored_name=lambda own: SPLITTER_PREFIX + own, dtype=torch.float32, device=device)
+    return splitter
+
+
+def _check(index: int, example: TrainingExample) -> None:
+    ids = example.input_ids
+    if ids.shape != example.labels.shape or ids.ndim != 1:
+        problem = f"has ids of shape {list(ids.shape)} and labels of {list(example.labels.shape)}, need [L] twice"
+    elif int((ids == IMAGE_TOKEN).sum()) != 1:
+        problem = f"has {int((ids == IMAGE_TOKEN).sum())} image tokens, exactly 1 is needed"
+    elif not int((ids == IMAGE_TOKEN).nonzero()[0, 0]) < example.contact_position < len(ids):
+        problem = f"has its contact token at {example.contact_position}, which does not follow the image"
+    elif not (example.labels != IGNORED_LABEL).any():
+        problem = "has no label to predict"
+    else:
+        return
+    raise InputError(f"examples[{index}]", problem)
