@@ -6,17 +6,18 @@ questions about a photo go to the language stage together, so that they share th
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interactvlm.body.parts import parts_in_contact
-from interactvlm.errors import QuestionError
+from interactvlm.errors import CancelledError, DeadlineExceededError, InteractVLMError, QuestionError
 from interactvlm.photo import photo_from_array, photo_sha256
 from interactvlm.stages import CallContext, LanguageStage, LocalizationStage, PersonStage
 from interactvlm.types import (
@@ -28,6 +29,7 @@ from interactvlm.types import (
     Question,
     Target,
     Task,
+    TaskFailure,
     TaskResult,
     VertexContact,
 )
@@ -45,6 +47,7 @@ OBJECT_THRESHOLD = 0.3
 MAX_QUESTIONS = 64
 
 Progress = Callable[[str], None]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,7 @@ class Pipeline:
         tasks: Sequence[Task] | None = None,
         person: PersonSelector | None = None,
         fast: bool = False,
+        partial: bool = False,
         context: CallContext | None = None,
         progress: Progress | None = None,
     ) -> Prediction:
@@ -138,6 +142,8 @@ class Pipeline:
             tasks: what to ask (see `plan_questions`).
             person: whom; default the largest person in the photo.
             fast: force the answer's beginning instead of generating it: quicker, less accurate, names no parts.
+            partial: when one surface fails, answer for the others and tell it in `failures`; by default, and when
+                every surface fails, the error is raised.
             context: deadline and cancellation.
             progress: called with each stage's name as it begins.
 
@@ -162,38 +168,60 @@ class Pipeline:
             questions = [item.question for item in plan]
             answers = await self.language.answer(seen, questions, fast=fast, context=context)
         with clock.stage("localization"):
-            contacts = await self._localize(plan, answers, context)
+            contacts = await self._localize(plan, answers, context, partial)
         identity = self.language.identity
         notices = (*((identity.notice,) if identity.notice else ()), *(choice.notices if choice else ()))
         return Prediction(
-            photo_sha256=photo_sha256(photo),
+            photo_sha256=await asyncio.to_thread(photo_sha256, photo),
             photo_size=(photo.shape[0], photo.shape[1]),
             model=identity,
-            results=tuple(map(self._result, plan, answers, contacts)),
+            results=tuple(
+                self._result(item, answer, contact)
+                for item, answer, contact in zip(plan, answers, contacts, strict=True)
+                if not isinstance(contact, InteractVLMError)
+            ),
             region=region,
             person=choice.person if choice else None,
             timings=clock.seconds,
             notices=notices,
+            failures=tuple(
+                TaskFailure(index, item.question.task, item.question.object_name, contact)
+                for index, (item, contact) in enumerate(zip(plan, contacts, strict=True))
+                if isinstance(contact, InteractVLMError)
+            ),
         )
 
     async def _localize(
-        self, plan: Sequence[_PlannedQuestion], answers: Sequence[ContactAnswer], context: CallContext
-    ) -> list[VertexContact]:
-        """Contacts in the plan's order: one call for the body, one for each distinct object surface."""
+        self, plan: Sequence[_PlannedQuestion], answers: Sequence[ContactAnswer], context: CallContext, partial: bool
+    ) -> list[VertexContact | InteractVLMError]:
+        """Contacts in the plan's order: one call for the body, one for each distinct object surface, side by side."""
         by_surface: dict[str, list[int]] = {}
         for index, item in enumerate(plan):
             key = item.surface.content_hash if item.surface is not None else ""
             by_surface.setdefault(key, []).append(index)
-        found: dict[int, VertexContact] = {}
-        for indices in by_surface.values():
+
+        async def locate(indices: list[int]) -> list[VertexContact] | InteractVLMError:
             group = [answers[i] for i in indices]
             surface = plan[indices[0]].surface
-            if surface is None:
-                contacts = await self.localization.body_contacts(group, context=context)
-            else:
-                contacts = await self.localization.object_contacts(surface, group, context=context)
-            found.update(zip(indices, contacts, strict=True))
-            context.check()
+            try:
+                if surface is None:
+                    return await self.localization.body_contacts(group, context=context)
+                return await self.localization.object_contacts(surface, group, context=context)
+            except (CancelledError, DeadlineExceededError):
+                raise  # the caller's doing, not the surface's
+            except InteractVLMError as error:
+                if not partial:
+                    raise
+                return error
+
+        located = await _side_by_side([locate(indices) for indices in by_surface.values()])
+        failed = [outcome for outcome in located if isinstance(outcome, InteractVLMError)]
+        if len(failed) == len(located):
+            raise failed[0]
+        found: dict[int, VertexContact | InteractVLMError] = {}
+        for indices, outcome in zip(by_surface.values(), located, strict=True):
+            each = [outcome] * len(indices) if isinstance(outcome, InteractVLMError) else outcome
+            found.update(zip(indices, each, strict=True))
         return [found[i] for i in range(len(plan))]
 
     def _result(self, item: _PlannedQuestion, answer: ContactAnswer, contact: VertexContact) -> TaskResult:
@@ -236,6 +264,17 @@ class _StageClock:
         yield
         self.seconds[name] = time.perf_counter() - begin
         self._context.check()
+
+
+async def _side_by_side(calls: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """Results in order; the first error ends the other calls before it is raised."""
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _crop(photo: NDArray[np.uint8], region: Box | None) -> NDArray[np.uint8]:

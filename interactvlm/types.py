@@ -12,6 +12,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from interactvlm.errors import InteractVLMError
+
 __all__ = [
     "Box",
     "ContactAnswer",
@@ -23,6 +25,7 @@ __all__ = [
     "Question",
     "Target",
     "Task",
+    "TaskFailure",
     "TaskResult",
     "VertexContact",
     "WholePhoto",
@@ -198,6 +201,23 @@ class TaskResult:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskFailure:
+    """One task of a photo that found no answer while others did (`Pipeline.predict` with `partial`).
+
+    Attributes:
+        index: its place in the order asked, counting answers and failures together.
+        task: what was asked.
+        object_name: the object's name as asked.
+        error: why there is no answer.
+    """
+
+    index: int
+    task: Task
+    object_name: str
+    error: InteractVLMError
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """Everything known about one photo after one call.
 
@@ -207,9 +227,10 @@ class Prediction:
         region: the part of the photo that the model saw, None for all of it.
         person: the chosen person's box, None when nobody was singled out.
         model: which weights answered.
-        results: one entry a task and object, in the order asked.
+        results: one entry a task and object, in the order asked; those in `failures` are left out.
         timings: seconds by stage name.
         notices: sentences a reader must see beside the answers (an untrained model, nobody found ...).
+        failures: tasks without an answer, in the order asked; only ever there when partial answers were allowed.
     """
 
     photo_sha256: str
@@ -220,3 +241,4 @@ class Prediction:
     person: Box | None = None
     timings: dict[str, float] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    failures: tuple[TaskFailure, ...] = ()
