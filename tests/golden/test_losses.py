@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from interactvlm.mvloc.lift import PointLift, SoftLift
 from interactvlm.mvloc.surfaces import SurfaceKind
 from interactvlm.training.losses import (
     affordance_loss,
@@ -45,17 +46,17 @@ class Recorded:
         return self.lifts[sample](logits)
 
 
-def dense_lift(logits: Tensor, vertices: Tensor, weights: Tensor, count: int, threshold: float) -> Tensor:
-    """Every pixel scatters to its vertices, per-view weighted mean, mean over the views that see the vertex."""
+def dense_mesh_lift(logits: Tensor, vertices: Tensor, weights: Tensor, count: int) -> Tensor:
+    """The object mesh lift written out: per-view weighted mean of pixels above 0.3, mean over views that have any."""
     total, views = torch.zeros(count), torch.zeros(count)
     for logit, ids, weight in zip(logits, vertices, weights, strict=True):
         probability = torch.sigmoid(logit)
-        used = (ids[..., 0] >= 0) & (probability > threshold)
+        used = (ids[..., 0] >= 0) & (probability > MASK_THRESHOLD)
         flat, share = ids[used].reshape(-1), weight[used].reshape(-1)
-        value = probability[used].unsqueeze(-1).expand(-1, ids.shape[-1]).reshape(-1)
+        value = probability[used].repeat_interleave(ids.shape[-1])
         top = torch.zeros(count).index_add(0, flat, share * value)
         bottom = torch.zeros(count).index_add(0, flat, share)
-        total = total + torch.where(bottom > 0, top / bottom.clamp_min(1e-12), 0.0)
+        total = total + top / torch.where(bottom > 0, bottom, 1.0)
         views = views + (bottom > 0)
     return total / views.clamp_min(1)
 
@@ -68,19 +69,22 @@ def recorded(golden: Path) -> Recorded:
     mesh = [np.load(golden / "object_mesh" / f"p2vmap_{view}_128.npz") for view in OBJECT_VIEWS]
     points = [np.load(golden / "object_points" / f"p2pmap_{view}_128.npz")["mapping"] for view in OBJECT_VIEWS]
 
-    def stack(maps: list[np.ndarray]) -> Tensor:
-        return torch.from_numpy(np.stack(maps))
-
-    human = stack([body_ids[v] for v in HUMAN_VIEWS]).long(), stack([body_weights[v] for v in HUMAN_VIEWS])
-    surface = stack([m["pixel_to_vertices_map"] for m in mesh]).long(), stack([m["bary_coords_map"] for m in mesh])
-    cloud = stack(points).long().unsqueeze(-1)
+    side = arrays["logits"].shape[-1]
     body_count, point_count = len(arrays["gt_3d_human0"]), len(arrays["gt_3d_points"])
-    mesh_count = int(mesh[0]["num_vertices"])
+    on_body = SoftLift(
+        np.stack([body_ids[v] for v in HUMAN_VIEWS]),
+        np.stack([body_weights[v] for v in HUMAN_VIEWS]),
+        count=body_count,
+        grid=side,
+    )
+    on_points = PointLift(np.stack(points), arrays["gt_masks"][3] >= 0, count=point_count, grid=side)
+    mesh_ids = torch.from_numpy(np.stack([m["pixel_to_vertices_map"] for m in mesh])).long()
+    mesh_weights = torch.from_numpy(np.stack([m["bary_coords_map"] for m in mesh]))
     lifts = (
-        lambda x: dense_lift(x.clamp(-20, 20), *human, body_count, -1.0),
-        lambda x: dense_lift(x.clamp(-20, 20), *human, body_count, -1.0),
-        lambda x: dense_lift(x, *surface, mesh_count, MASK_THRESHOLD),
-        lambda x: dense_lift(x, cloud, torch.ones(cloud.shape), point_count, -1.0),
+        lambda x: on_body(x[None])[0],
+        lambda x: on_body(x[None])[0],
+        lambda x: dense_mesh_lift(x, mesh_ids, mesh_weights, int(mesh[0]["num_vertices"])),
+        lambda x: on_points(x[None])[0],
     )
     return Recorded(json.loads((golden / "losses" / "losses.json").read_text()), arrays, lifts)
 
