@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from interactvlm.checkpoints.config import ReleaseConfig
 from interactvlm.errors import CancelledError, CheckpointError, InputError
-from interactvlm.types import ContactAnswer, Question, Target
+from interactvlm.types import ContactAnswer, Question, Target, Task
 from interactvlm.vlm.answers import parse_affordance, parse_parts
 from interactvlm.vlm.decoding import Decoded, Prefix, TemplateGuess, decode_greedily, prefill_prefixes, score_next
 from interactvlm.vlm.network import ContactNetwork
@@ -56,8 +56,8 @@ class ContactVLM:
             quirks: oddities of the released demo's prompts to reproduce.
 
         Raises:
-            CheckpointError: the parts do not fit one another, or the tokenizer lacks a token that prompts or answers
-                need.
+            CheckpointError: the parts do not fit one another, the tokenizer lacks a token that prompts or answers
+                need, or the configuration names a wording that is not known.
         """
         if vision.width != config.mm_hidden_size or vision.image_tokens != config.image_tokens:
             raise CheckpointError(
@@ -71,9 +71,13 @@ class ContactVLM:
         self.tokenizer = tokenizer
         self.quirks = quirks
         #: Ids of the contact tokens, by text.
-        self.contact_tokens = contact_token_ids(config, tokenizer)
+        self.contact_tokens = contact_token_ids(config, tokenizer, source="checkpoint")
         self._token_text = {index: token for token, index in self.contact_tokens.items()}
         self._guess = {target: self._template_guess(target) for target in Target}
+        # Question types and prompt style that nobody knows are found now, not at the first question.
+        for task, has_head in ((Task.BINARY, config.has_human_head), (Task.OBJECT, config.has_object_head)):
+            if has_head:
+                self.prompt(Question(task, "object"))
 
     @classmethod
     def from_folder(
@@ -104,7 +108,7 @@ class ContactVLM:
         tower = _tower_folder(folder, config, vision_tower)
         tokenizer = load_tokenizer(folder, config)
         # Before gigabytes are read: these fail early.
-        contact_token_ids(config, tokenizer)
+        contact_token_ids(config, tokenizer, source=folder)
         vision = VisionTower.from_folder(
             tower, select_layer=config.mm_vision_select_layer, pool=config.vision_pool, device=device, dtype=dtype
         )

@@ -27,8 +27,13 @@ def expected_token(target: Target, config: ReleaseConfig) -> str:
     return _EXPECTED[config.base_token_type, target]
 
 
-def contact_token_ids(config: ReleaseConfig, tokenizer: Tokenizer) -> dict[str, int]:
+def contact_token_ids(config: ReleaseConfig, tokenizer: Tokenizer, *, source: object) -> dict[str, int]:
     """Ids of the contact tokens that a checkpoint knows, by text.
+
+    Args:
+        config: the checkpoint's configuration.
+        tokenizer: its tokenizer.
+        source: the folder they come from, for messages.
 
     Raises:
         CheckpointError: the tokenizer lacks a token that prompts or answers need, or disagrees with config.json.
@@ -46,15 +51,17 @@ def contact_token_ids(config: ReleaseConfig, tokenizer: Tokenizer) -> dict[str, 
         index = tokenizer.token_id(token)
         if index is None:
             if token in needed or configured is not None:
-                raise CheckpointError("tokenizer", f"lacks the contact token {token} of token type {config.token_type}")
+                raise CheckpointError(
+                    source, f"has a tokenizer without the contact token {token} of token type {config.token_type}"
+                )
             continue
         if configured is not None and configured != index:
-            raise CheckpointError("config.json", f"key {key} is {configured}, the tokenizer's {token} is {index}")
+            raise CheckpointError(source, f"key {key} is {configured}, the tokenizer's {token} is {index}")
         if index >= config.vocab_size:
-            raise CheckpointError("tokenizer", f"token {token} is {index}, beyond vocab_size {config.vocab_size}")
+            raise CheckpointError(source, f"token {token} is {index}, beyond vocab_size {config.vocab_size}")
         found[token] = index
     if config.mm_use_im_start_end:
         for token in ("<im_start>", "<im_end>"):
             if tokenizer.token_id(token) is None:
-                raise CheckpointError("tokenizer", f"lacks the token {token}, which mm_use_im_start_end asks for")
+                raise CheckpointError(source, f"has a tokenizer without {token}, which mm_use_im_start_end asks for")
     return found

@@ -18,7 +18,7 @@ from interactvlm.checkpoints.config import ReleaseConfig
 from interactvlm.errors import CancelledError, CheckpointError, InputError, PhotoError, QuestionError
 from interactvlm.torchvision_cpu import prepare_torchvision
 from interactvlm.types import ContactAnswer, Question, Task
-from interactvlm.vlm.decoding import decode_greedily
+from interactvlm.vlm.decoding import decode_greedily, score_next
 from interactvlm.vlm.model import ContactVLM
 from interactvlm.vlm.network import ContactNetwork
 
@@ -76,7 +76,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     model.decoder = decoders.ByteLevel()
-    model.add_special_tokens([AddedToken(token, lstrip=token == "[SEG]") for token in SPECIAL])
+    model.add_special_tokens([AddedToken(token, normalized=False) for token in SPECIAL])
     model.save(str(made / "tokenizer.json"))
     return made
 
@@ -154,6 +154,18 @@ def test_fast_answers(vlm: ContactVLM, photos: list[np.ndarray]) -> None:
     _same(first, vlm.answer(photos[:1], [QUESTIONS[0][:1]], fast=True)[0][0])
 
 
+def test_a_forced_answer_ends_with_the_blank_that_the_tokenizer_keeps(
+    vlm: ContactVLM, photos: list[np.ndarray]
+) -> None:
+    prompt = vlm.prompt(QUESTIONS[1][0])
+    ids = vlm.tokenizer.encode(prompt.after_image + "Sure, the human contact region is ")
+    seg = vlm.contact_tokens["[SEG]"]
+    with torch.inference_mode():
+        (scored,) = score_next(vlm.network, vlm.read_photos(photos[:1], prompt), [ids], photo_of=[0], tokens=[seg])
+    ((answer,),) = vlm.answer(photos[:1], QUESTIONS[1:], fast=True)
+    assert answer.confidence == pytest.approx(np.exp(scored.log_probability), abs=1e-6)
+
+
 def test_photos_without_questions_are_not_looked_at(vlm: ContactVLM, photos: list[np.ndarray]) -> None:
     broken = np.zeros((0, 0, 3), np.uint8)
     answers = vlm.answer([broken, photos[0]], [[], QUESTIONS[1]], max_new_tokens=3)
@@ -185,9 +197,12 @@ def _variant(folder: Path, tmp_path: Path, **changes: Any) -> Path:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"token_type": "Gen-Hu-Obj"}, r"lacks the contact token \[HSEG\]"),
-        ({"mm_use_im_start_end": True}, "lacks the token <im_start>"),
+        ({"token_type": "Gen-Hu-Obj"}, r"without the contact token \[HSEG\]"),
+        ({"mm_use_im_start_end": True}, "without <im_start>"),
         ({"seg_token_idx": 1}, "key seg_token_idx is 1"),
+        ({"hC_question_type": "odd"}, "key hC_question_type is 'odd'; known: parts, simple"),
+        ({"oC_question_type": "odd"}, "key oC_question_type is 'odd'; known: afford, afford_obj"),
+        ({"prompt_style": "odd"}, "key prompt_style is 'odd'; known: vicuna_v1, chatml"),
         ({"vision_pool": 1}, "gives 16 image tokens"),
         ({"img_emb_len": 8}, "the checkpoint expects 9"),
         ({"vision_tower_dir": ""}, "holds no vision tower"),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from dataclasses import fields, replace
 
 import pytest
@@ -124,3 +126,9 @@ def test_prompts_hold_no_ground_truth() -> None:
     assert [field.type for field in fields(DemoQuirks)] == ["bool"]
     parts = prompts.build_prompt(Question(Task.SEMANTIC, "chair"), CONFIG).text
     assert not any(word in parts for word in ("torso", "hips", "head", "left", "right"))
+
+
+def test_words_need_no_torch() -> None:
+    modules = ", ".join(f"interactvlm.vlm.{name}" for name in ("prompts", "answers", "tokens"))
+    code = f"import sys, {modules}; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

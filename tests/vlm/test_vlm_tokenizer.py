@@ -146,17 +146,17 @@ def test_json_tokenizer(tmp_path: Path) -> None:
 
 def test_contact_tokens_come_from_tokenizer_and_config(tokenizer: SentencePieceTokenizer) -> None:
     seg = tokenizer.token_id("[SEG]")
-    assert contact_token_ids(CONFIG, tokenizer) == {"[SEG]": seg}
-    assert contact_token_ids(replace(CONFIG, seg_token_idx=seg), tokenizer) == {"[SEG]": seg}
+    assert contact_token_ids(CONFIG, tokenizer, source="x") == {"[SEG]": seg}
+    assert contact_token_ids(replace(CONFIG, seg_token_idx=seg), tokenizer, source="x") == {"[SEG]": seg}
     for change, message in (
-        ({"token_type": "Gen-Hu-Obj"}, r"lacks the contact token \[HSEG\]"),
-        ({"token_type": "Gen-Int"}, r"lacks the contact token \[ISEG\]"),
-        ({"oseg_token_idx": 7}, r"lacks the contact token \[OSEG\]"),
+        ({"token_type": "Gen-Hu-Obj"}, r"without the contact token \[HSEG\]"),
+        ({"token_type": "Gen-Int"}, r"without the contact token \[ISEG\]"),
+        ({"oseg_token_idx": 7}, r"without the contact token \[OSEG\]"),
         ({"seg_token_idx": 7}, "key seg_token_idx is 7"),
         ({"vocab_size": 10}, "beyond vocab_size 10"),
     ):
         with pytest.raises(CheckpointError, match=message):
-            contact_token_ids(replace(CONFIG, **change), tokenizer)
+            contact_token_ids(replace(CONFIG, **change), tokenizer, source="x")
 
 
 @pytest.mark.parametrize(
