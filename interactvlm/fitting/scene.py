@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,13 +99,14 @@ def _read_body(path: Path) -> tuple[Mesh, tuple[float, float, float, float]]:
         raise InputError(path.name, f"holds {len(boxes)} arrays named bbox*, exactly 1 is needed")
     arrays = read_arrays(path, ("smpl_vertices", "smpl_faces", boxes[0]))
     box = np.asarray(arrays[boxes[0]], dtype=np.float64).ravel()
-    if len(box) != 4:
-        raise InputError(path.name, f"has {len(box)} numbers in {boxes[0]}, 4 are needed")
+    if len(box) != 4 or not np.isfinite(box).all():
+        raise InputError(path.name, f"has {box.tolist()[:8]} as {boxes[0]}, 4 finite numbers are needed")
     vertices = np.asarray(arrays["smpl_vertices"], dtype=np.float32)
     if vertices.ndim == 3 and len(vertices) == 1:
         vertices = vertices[0]
     left, top, width, height = box.tolist()
-    return Mesh(vertices, np.asarray(arrays["smpl_faces"], dtype=np.int32)), (left, top, width, height)
+    faces: Any = arrays["smpl_faces"]  # of whatever integer type: Mesh checks the range before it narrows
+    return Mesh(vertices, faces), (left, top, width, height)
 
 
 def _read_contact(path: Path, key: str, count: int) -> NDArray[np.float32]:
