@@ -92,7 +92,8 @@ def predict(
 def _print_table(answer: Prediction, files: list[Path]) -> None:
     for notice in answer.notices:
         console.print(notice, style="bold yellow", markup=False)
-    table = Table(title=f"{answer.model.name}, {sum(answer.timings.values()):.1f} s")
+    caution = "" if answer.model.trained else " (UNTRAINED: these answers mean nothing)"
+    table = Table(title=f"{answer.model.name}{caution}, {sum(answer.timings.values()):.1f} s")
     for heading in ("task", "object", "vertices", "parts", "confidence", "answer"):
         table.add_column(heading)
     for result in answer.results:
