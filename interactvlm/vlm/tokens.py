@@ -38,16 +38,10 @@ def contact_token_ids(config: ReleaseConfig, tokenizer: Tokenizer, *, source: ob
     Raises:
         CheckpointError: the tokenizer lacks a token that prompts or answers need, or disagrees with config.json.
     """
-    from_config = {
-        "[SEG]": ("seg_token_idx", config.seg_token_idx),
-        "[HSEG]": ("hseg_token_idx", config.hseg_token_idx),
-        "[OSEG]": ("oseg_token_idx", config.oseg_token_idx),
-        "[ISEG]": ("iseg_token_idx", config.iseg_token_idx),
-    }
     needed = {expected_token(target, config) for target in Target}
     found: dict[str, int] = {}
     for token in CONTACT_TOKENS:
-        key, configured = from_config[token]
+        configured = config.contact_token_ids.get(token)
         index = tokenizer.token_id(token)
         if index is None:
             if token in needed or configured is not None:
@@ -56,7 +50,7 @@ def contact_token_ids(config: ReleaseConfig, tokenizer: Tokenizer, *, source: ob
                 )
             continue
         if configured is not None and configured != index:
-            raise CheckpointError(source, f"key {key} is {configured}, the tokenizer's {token} is {index}")
+            raise CheckpointError(source, f"has id {configured} for {token} in config.json, its tokenizer {index}")
         if index >= config.vocab_size:
             raise CheckpointError(source, f"token {token} is {index}, beyond vocab_size {config.vocab_size}")
         found[token] = index

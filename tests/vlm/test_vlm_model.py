@@ -199,7 +199,7 @@ def _variant(folder: Path, tmp_path: Path, **changes: Any) -> Path:
     [
         ({"token_type": "Gen-Hu-Obj"}, r"without the contact token \[HSEG\]"),
         ({"mm_use_im_start_end": True}, "without <im_start>"),
-        ({"seg_token_idx": 1}, "key seg_token_idx is 1"),
+        ({"seg_token_idx": 1}, r"has id 1 for \[SEG\]"),
         ({"hC_question_type": "odd"}, "key hC_question_type is 'odd'; known: parts, simple"),
         ({"oC_question_type": "odd"}, "key oC_question_type is 'odd'; known: afford, afford_obj"),
         ({"prompt_style": "odd"}, "key prompt_style is 'odd'; known: vicuna_v1, chatml"),

@@ -152,7 +152,7 @@ def test_contact_tokens_come_from_tokenizer_and_config(tokenizer: SentencePieceT
         ({"token_type": "Gen-Hu-Obj"}, r"without the contact token \[HSEG\]"),
         ({"token_type": "Gen-Int"}, r"without the contact token \[ISEG\]"),
         ({"oseg_token_idx": 7}, r"without the contact token \[OSEG\]"),
-        ({"seg_token_idx": 7}, "key seg_token_idx is 7"),
+        ({"seg_token_idx": 7}, r"has id 7 for \[SEG\]"),
         ({"vocab_size": 10}, "beyond vocab_size 10"),
     ):
         with pytest.raises(CheckpointError, match=message):
