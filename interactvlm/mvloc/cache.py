@@ -88,10 +88,10 @@ class EmbeddingCache:
             if content["crc32"].item() == _checksum(key, content["embeddings"]):
                 os.utime(path)
                 return content["embeddings"]
-        except FileNotFoundError:
+        except OSError:  # absent, or unreadable, which the attempt to write reports
             return None
-        except (OSError, SafetensorError, KeyError, RuntimeError) as error:
-            _log.info("%s is not readable (%s)", path, error)
+        except (SafetensorError, KeyError, RuntimeError) as error:
+            _log.debug("%s", error)
         _log.warning("%s is damaged and will be rebuilt", path)
         return None
 

@@ -106,7 +106,7 @@ class MaskPredictor(nn.Module):
         """
         dtype = next(self.mask_decoder.parameters()).dtype
         no_mask: Tensor = self.prompt_encoder.no_mask_embed.weight.to(dtype)
-        image = embeddings.to(dtype).flatten(2).transpose(1, 2) + no_mask
+        image = embeddings.to(dtype).flatten(2).transpose(1, 2).contiguous() + no_mask
         position = self.positional_encoding().flatten(1).T.to(dtype).contiguous()
         masks_at_once = _MASKS_AT_ONCE[image.device.type == "cpu"]
         chunks = prompts.to(dtype).split(max(1, masks_at_once // len(image)))
@@ -146,9 +146,8 @@ def decode(decoder: Any, image: Tensor, position: Tensor, prompts: Tensor) -> tu
         tokens = tokens + _tokens_look(layer.cross_attn_token_to_image, tokens + initial, placed_image, image)
         tokens = layer.norm2(tokens)
         tokens = layer.norm3(tokens + layer.mlp(tokens))
-        image = layer.norm4(
-            image + _image_looks(layer.cross_attn_image_to_token, placed_image, tokens + initial, tokens)
-        )
+        weights, answers = _image_looks(layer.cross_attn_image_to_token, placed_image, tokens + initial, tokens)
+        image = layer.norm4(torch.baddbmm(image.flatten(0, 1), weights, answers).view(image.shape))
     last = transformer.final_attn_token_to_image
     tokens = transformer.norm_final_attn(tokens + _tokens_look(last, tokens + initial, image + position, image))
 
@@ -181,18 +180,22 @@ def _tokens_look(attention: Any, tokens: Tensor, placed_image: Tensor, image: Te
     return answer
 
 
-def _image_looks(attention: Any, placed_image: Tensor, placed_tokens: Tensor, tokens: Tensor) -> Tensor:
-    """The image [Q, J, G, C] attends to tokens [Q, J, N, C]: [Q, J, G, C]."""
+def _image_looks(attention: Any, placed_image: Tensor, placed_tokens: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """The image [Q, J, G, C] attends to tokens [Q, J, N, C].
+
+    Returns weights [Q J, G, heads N] and what they weigh, [Q J, heads N, C]; their product is the attention's answer.
+    """
     heads = attention.num_heads
     key = _heads(attention.k_proj(placed_tokens), heads) / math.sqrt(attention.internal_dim // heads)
     folded = key @ attention.q_proj.weight.unflatten(0, (heads, -1))
     offset = key @ attention.q_proj.bias.unflatten(0, (heads, -1))[:, :, None]
-    scores = placed_image @ folded.flatten(-3, -2).mT + offset.flatten(-3)[..., None, :]
-    weights = scores.unflatten(-1, (heads, -1)).softmax(-1).flatten(-2)
-    value = _heads(attention.v_proj(tokens), heads)
-    folded_value = value @ attention.out_proj.weight.T.unflatten(0, (heads, -1))
-    answer: Tensor = weights @ folded_value.flatten(-3, -2) + attention.out_proj.bias
-    return answer
+    # Cells along the last axis: the softmax over nine tokens then runs over whole vectors of cells.
+    scores = folded.flatten(-3, -2) @ placed_image.mT + offset.flatten(-3)[..., None]
+    weights = scores.unflatten(-2, (heads, -1)).softmax(-2).flatten(-3, -2)
+    answers = _heads(attention.v_proj(tokens), heads) @ attention.out_proj.weight.T.unflatten(0, (heads, -1))
+    # The weights of each head sum to 1, so a share of the output's bias in every answer adds up to it.
+    shared = answers.flatten(-3, -2) + attention.out_proj.bias / heads
+    return weights.flatten(0, 1).mT, shared.flatten(0, 1)
 
 
 def _upscaled_product(upscaling: Any, image: Tensor, weights: Tensor) -> Tensor:
@@ -202,14 +205,18 @@ def _upscaled_product(upscaling: Any, image: Tensor, weights: Tensor) -> Tensor:
     """
     first, norm, activation, second, _ = upscaling
     side = math.isqrt(image.shape[-2])
-    finer = image @ first.weight.flatten(1).unflatten(1, (-1, 4)).transpose(1, 2).flatten(1)
-    finer = finer.unflatten(-1, (4, -1)) + first.bias
+    finer = _each_into_four(first, image)
     finer = activation(F.layer_norm(finer, finer.shape[-1:], norm.weight, norm.bias, norm.eps))
-    finest = finer @ second.weight.flatten(1).unflatten(1, (-1, 4)).transpose(1, 2).flatten(1)
-    finest = activation(finest.unflatten(-1, (4, -1)) + second.bias)  # [Q, J, G, 4, 4, C / 8]
+    finest = activation(_each_into_four(second, finer))  # [Q, J, G, 4, 4, C / 8]
     logits = (finest.flatten(2, 4) @ weights[..., None]).view(*image.shape[:2], side, side, 2, 2, 2, 2)
     fine: Tensor = logits.permute(0, 1, 2, 4, 6, 3, 5, 7).reshape(*image.shape[:2], 4 * side, 4 * side)
     return fine
+
+
+def _each_into_four(convolution: Any, cells: Tensor) -> Tensor:
+    """A transposed convolution of stride 2 and size 2: [..., C] to [..., 4 (row, column), C']."""
+    weight = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)
+    return F.linear(cells, weight, convolution.bias.repeat(4)).unflatten(-1, (4, -1))  # type: ignore[no-any-return]
 
 
 def _heads(values: Tensor, heads: int) -> Tensor:

@@ -229,10 +229,9 @@ def _csr(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
         return torch.sparse_csr_tensor(
-            torch.from_numpy(starts),
-            torch.from_numpy(columns),
-            torch.from_numpy(values),
+            torch.from_numpy(starts).to(device),
+            torch.from_numpy(columns).to(device),
+            torch.from_numpy(values).to(device),
             size=shape,
-            device=device,
             check_invariants=False,
         )

@@ -109,6 +109,7 @@ class ContactLocalizer:
             dtype: dtype of encoder and decoder; the lift and the grid's positional encoding stay float32.
             cache_dir: where view embeddings are kept; None: the user's cache folder.
             cache_bytes: bound on that folder's size.
+            cache_bytes: bound on that folder's size.
             human_lift: HARD for the older human checkpoints.
             object_camera: which distance conditions Phi for object meshes.
 
@@ -225,10 +226,6 @@ class ContactLocalizer:
         if key not in self._tables:
             self._tables[key] = self._gate.table(torch.from_numpy(cameras).to(self._device, self._dtype))
         return self._tables[key]
-
-    def positional_encoding(self) -> Tensor:
-        """SAM's encoding of the embedding grid, float32 [C, g, g]."""
-        return self._predictors[Target.HUMAN].positional_encoding()
 
     def _object(self, target: Mesh | PointCloud) -> Surface:
         key = target.content_hash

@@ -12,10 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-from interactvlm.geometry.cameras import OBJECT_VIEWS
+from interactvlm.checkpoints.reader import WeightReader
+from interactvlm.geometry.cameras import HUMAN_VIEWS, OBJECT_VIEWS
 from interactvlm.geometry.pixel_maps import valid_pixels
-from interactvlm.mvloc.decoder import upsampled
-from interactvlm.mvloc.encoder import sam_input
+from interactvlm.mvloc.decoder import MaskPredictor, upsampled
+from interactvlm.mvloc.encoder import encoder_sizes, sam_input
 from interactvlm.mvloc.lift import HardLift
 from interactvlm.mvloc.model import ContactLocalizer
 from interactvlm.mvloc.surfaces import (
@@ -39,16 +40,19 @@ SURFACES = {
 Samples = dict[str, list[tuple[dict[str, Any], dict[str, np.ndarray]]]]
 
 
-def repeated(array: np.ndarray) -> np.ndarray:
-    return np.repeat(np.repeat(array, 8, axis=0), 8, axis=1)
+def repeated(array: np.ndarray, side: int) -> np.ndarray:
+    times = side // len(array)
+    return np.repeat(np.repeat(array, times, axis=0), times, axis=1)
 
 
 @pytest.fixture(scope="module")
 def official_body(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> OfficialBody:
     folder = tmp_path_factory.mktemp("body")
+    with Image.open(golden / "body" / f"body_render_norm_{HUMAN_VIEWS[0].name}.png") as image:
+        side = image.width
     for kind in ("pixel_to_vertex_map", "bary_coords_map"):
         stored = np.load(golden / "body" / f"{kind}_128.npz")
-        np.savez(folder / f"{kind}_1024.npz", **{name: repeated(stored[name]) for name in stored.files})
+        np.savez(folder / f"{kind}_1024.npz", **{name: repeated(stored[name], side) for name in stored.files})
     for path in (golden / "body").glob("body_render_norm_*.png"):
         (folder / path.name).symlink_to(path.resolve())
     return OfficialBody(folder, vertex_count=len(np.load(golden / "body" / "mesh.npz")["vertices"]))
@@ -61,13 +65,16 @@ def surface_views(golden: Path, official_body: OfficialBody) -> dict[str, Surfac
     for key, pattern in (("object_mesh", "obj_render_color_{}.png"), ("object_points", "sam_{}.png")):
         folder = golden / key
         images = np.stack([np.asarray(Image.open(folder / pattern.format(n)).convert("RGB")) for n in names])
+        side = images.shape[1]
         if key == "object_mesh":
             maps = [np.load(folder / f"p2vmap_{n}_128.npz") for n in names]
-            ids = np.stack([repeated(m["pixel_to_vertices_map"]) for m in maps])
-            weights = np.stack([repeated(m["bary_coords_map"]) for m in maps])
+            ids = np.stack([repeated(m["pixel_to_vertices_map"], side) for m in maps])
+            weights = np.stack([repeated(m["bary_coords_map"], side) for m in maps])
             count = int(maps[0]["num_vertices"])
         else:
-            ids = np.stack([repeated(np.load(folder / f"p2pmap_{n}_128.npz")["mapping"]) for n in names])[..., None]
+            ids = np.stack([repeated(np.load(folder / f"p2pmap_{n}_128.npz")["mapping"], side) for n in names])[
+                ..., None
+            ]
             weights = np.ones(ids.shape, dtype=np.float32)
             count = len(np.load(folder / "points.npz")["xyz"])
         found[key] = SurfaceViews(
@@ -157,7 +164,7 @@ def test_image_encoder(
 ) -> None:
     source = "contact" if key == "body" else "oafford"
     expected = np.load(golden / f"{source}_expected" / "sam_embeddings.npz")
-    inputs = np.stack([sam_input(image, 1024)[0].numpy() for image in surface_views[key].images])
+    inputs = np.stack([sam_input(image, len(image))[0].numpy() for image in surface_views[key].images])
     np.testing.assert_allclose(inputs[:, :, 5::64, 3::64], expected[f"{key}_sam_input_s64"], atol=1e-5)
     np.testing.assert_allclose(stats(inputs), expected[f"{key}_sam_input_stats"], atol=1e-4)
     np.testing.assert_allclose(surface_views[key].valid.mean((1, 2)), expected[f"{key}_valid_frac"], atol=1e-7)
@@ -167,9 +174,17 @@ def test_image_encoder(
     np.testing.assert_allclose(embedded.std((2, 3), ddof=1), expected[f"{key}_embed_std"], atol=1e-4)
 
 
-def test_positional_encoding_of_the_grid(golden: Path, localizer: Callable[..., ContactLocalizer]) -> None:
+def test_positional_encoding_of_the_grid(golden: Path, release: dict[str, Path]) -> None:
     expected = np.load(golden / "contact_expected" / "sam_embeddings.npz")
-    encoding = localizer("contact").positional_encoding().numpy()
+    reader = WeightReader(release["contact"])
+    predictor = MaskPredictor.load(
+        reader,
+        decoder_prefix="model.visual_model.mask_decoder.",
+        grid=encoder_sizes(reader).grid,
+        device=torch.device("cpu"),
+        dtype=torch.bfloat16,
+    )
+    encoding = predictor.positional_encoding().numpy()
     np.testing.assert_allclose(encoding[::16, 1::8, 2::8], expected["dense_pe_slice"], atol=1e-4)
     np.testing.assert_allclose(stats(encoding[None])[0], expected["dense_pe_stats"], atol=1e-4)
 
@@ -218,7 +233,7 @@ def test_lifted_values(answers: dict[str, list[Answer]], name: str) -> None:
 @pytest.mark.parametrize("name", ["contact", "joint"])
 def test_older_binary_lift(answers: dict[str, list[Answer]], surface_views: dict[str, SurfaceViews], name: str) -> None:
     views = surface_views["body"]
-    lift = HardLift(views.ids, views.weights, count=views.count, grid=256)
+    lift = HardLift(views.ids, views.weights, count=views.count, grid=answers[name][0].logits.shape[-1])
     compared = 0
     for answer in answers[name]:
         if f"{answer.prefix}_contact_3d_hard_v1" not in answer.arrays:
