@@ -4,7 +4,7 @@ Greedy decoding must end in the contact token before anything of the pipeline ca
 fitted here on drawn pictures and made-up answers (nano_format_data.py). What nano then says about a photograph means
 nothing: the manifest written beside the weights says `"trained": false` and carries the notice.
 
-    python tools/fit_nano_format.py            (some minutes on two CPU cores)
+    python tools/fit_nano_format.py            (about ten minutes on two busy CPU cores)
 
 Writes interactvlm/assets/nano/weights.safetensors and manifest.json. Deterministic on one machine by --seed.
 """
@@ -262,7 +262,8 @@ def main() -> None:
         seed=options.seed,
         parts=format_only_parts(),
     ).write(options.out)
-    print(f"loss of the last ten steps: {sum(losses[-10:]) / 10:.3f}", file=sys.stderr)
+    (options.out / WEIGHTS_FILE).chmod(0o644)  # safetensors writes through a private temporary file
+    print(f"loss of the last ten steps: {sum(losses[-10:]) / len(losses[-10:]):.3f}", file=sys.stderr)
 
 
 if __name__ == "__main__":
