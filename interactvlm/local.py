@@ -9,25 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from interactvlm.body.template import BodyTemplate, load_template
-from interactvlm.checkpoints.companions import BODY_FILES, BODY_RENDER_FILES, find_body_folder, find_vision_tower
-from interactvlm.checkpoints.config import ReleaseConfig
-from interactvlm.checkpoints.manifest import checkpoint_hash
 from interactvlm.config import Settings
-from interactvlm.errors import CheckpointError, InputError, MissingDependencyError
+from interactvlm.errors import MissingDependencyError
+from interactvlm.loading import load_language, load_localizer, open_checkpoint
 from interactvlm.pipeline import Pipeline
 from interactvlm.stages import CallContext, PersonChoice
 from interactvlm.types import ContactAnswer, ModelIdentity, PersonSelector, Question, VertexContact
 
 if TYPE_CHECKING:
-    import torch
-
+    from interactvlm.body.template import BodyTemplate
     from interactvlm.detection.detector import Detector
     from interactvlm.geometry.mesh import Mesh, PointCloud
     from interactvlm.mvloc.model import ContactLocalizer
@@ -153,35 +148,14 @@ def load_pipeline(settings: Settings, *, progress: Progress | None = None) -> tu
         MissingDependencyError: an optional package is not installed.
     """
     tell = progress or (lambda _: None)
-    device, dtype = _placement(settings)
     tell(f"opening {settings.model}")
-    folder, name = _checkpoint_folder(settings)
-    config = ReleaseConfig.from_folder(folder)
-    body_folder, body = _body(settings, folder, config)
-
-    from interactvlm.mvloc.model import ContactLocalizer
-    from interactvlm.mvloc.surfaces import OfficialBody
-    from interactvlm.vlm.model import ContactVLM
-
-    # The release's own renders are what its masks were trained on: preferred where the user has them all.
-    rendered = body_folder is not None and all((body_folder / name).is_file() for name in BODY_RENDER_FILES)
-    source = OfficialBody(body_folder, body.vertex_count) if body_folder and rendered else body
+    opened = open_checkpoint(settings)
     tell("loading the localization model")
-    localizer = ContactLocalizer.from_folder(
-        folder,
-        body=source,
-        device=device,
-        dtype=dtype,
-        cache_dir=settings.cache_path / "views",
-        cache_bytes=settings.cache_bytes,
-    )
+    localizer, body = load_localizer(opened)
     tell("loading the language model")
-    tower = settings.vision_tower or (None if config.vision_tower_dir else find_vision_tower(folder))
-    vlm = ContactVLM.from_folder(folder, vision_tower=tower, device=device, dtype=dtype)
+    vlm = load_language(opened)
     tell("hashing the checkpoint")
-    identity = ModelIdentity(
-        name, checkpoint_hash(folder, cache=settings.cache_path), trained=config.trained, notice=config.notice
-    )
+    identity = opened.identity()
     worker = Worker()
     pipeline = Pipeline(
         language=LocalLanguage(vlm, identity, worker),
@@ -204,53 +178,6 @@ def _with_zeros(
         for (i, _, _), contact in zip(held, located, strict=True):
             contacts[i] = contact
     return contacts
-
-
-def _checkpoint_folder(settings: Settings) -> tuple[Path, str]:
-    if settings.model == "nano":
-        from interactvlm.vlm.nano import assemble
-
-        return assemble(settings.cache_path), "nano"
-    folder = Path(settings.model)
-    if not folder.is_dir():
-        raise CheckpointError(settings.model, "is neither 'nano' nor a folder with a checkpoint")
-    return folder, folder.resolve().name
-
-
-def _body(settings: Settings, checkpoint: Path, config: ReleaseConfig) -> tuple[Path | None, BodyTemplate]:
-    """The body that the checkpoint's human masks lie on, and the folder it came from."""
-    if config.body_topology == "anny":
-        return None, load_template("anny")
-    given = Path(settings.body) if settings.body else find_body_folder(checkpoint)
-    if given is None:
-        raise CheckpointError(
-            checkpoint, f"needs the body model {BODY_FILES[0]} in a folder `body` beside it; see `interactvlm doctor`"
-        )
-    file = given if given.is_file() else next((given / n for n in BODY_FILES if (given / n).is_file()), None)
-    if file is None:
-        raise CheckpointError(given, f"holds no body model: {' or '.join(BODY_FILES)}")
-    return file.parent, load_template(config.body_topology, body_file=file)
-
-
-def _placement(settings: Settings) -> tuple[torch.device, torch.dtype]:
-    try:
-        import torch
-    except ImportError:
-        raise MissingDependencyError("torch", "vlm,mvloc") from None
-
-    if settings.device == "auto":
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    else:
-        try:
-            device = torch.device(settings.device)
-        except RuntimeError:
-            raise InputError("device", f"is {settings.device!r}; known: auto, cpu, cuda, cuda:N") from None
-        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-            raise InputError("device", f"is {settings.device!r}; this machine has {torch.cuda.device_count()}")
-    if settings.dtype == "auto":
-        return device, torch.bfloat16 if device.type == "cuda" else torch.float32
-    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    return device, dtypes[settings.dtype]
 
 
 def _detector() -> Detector | None:

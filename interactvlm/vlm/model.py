@@ -16,6 +16,7 @@ from interactvlm.types import ContactAnswer, Question, Target, Task
 from interactvlm.vlm.answers import parse_affordance, parse_parts
 from interactvlm.vlm.decoding import Decoded, Prefix, TemplateGuess, decode_greedily, prefill_prefixes, score_next
 from interactvlm.vlm.network import ContactNetwork
+from interactvlm.vlm.preprocess import PreparedPhoto
 from interactvlm.vlm.prompts import (
     NO_QUIRKS,
     DemoQuirks,
@@ -118,7 +119,7 @@ class ContactVLM:
     @torch.inference_mode()
     def answer(
         self,
-        photos: Sequence[NDArray[np.uint8]],
+        photos: Sequence[NDArray[np.uint8] | PreparedPhoto],
         questions: Sequence[Sequence[Question]],
         *,
         fast: bool = False,
@@ -128,7 +129,7 @@ class ContactVLM:
         """Answer all questions on all photos as one batch; each photo is read once for all its questions.
 
         Args:
-            photos: RGB uint8 [H, W, 3] each, of any sizes.
+            photos: RGB uint8 [H, W, 3] each, of any sizes, or what `vision.preprocessor.prepare` made of it.
             questions: the questions on each photo; may be empty.
             fast: put a fixed answer into the model's mouth instead of decoding one: quicker, less accurate, and names
                 no parts or affordance; the confidence is then the contact token's probability after those words.
@@ -180,12 +181,12 @@ class ContactVLM:
         """The conversation that asks `question`; raises QuestionError as `answer` does."""
         return build_prompt(question, self.config, quirks=self.quirks, special_tokens=self.tokenizer.special_tokens)
 
-    def image_tokens(self, photos: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
+    def image_tokens(self, photos: Sequence[NDArray[np.uint8] | PreparedPhoto]) -> torch.Tensor:
         """What the language model sees of photos: [P, tokens, h]."""
         pixels = torch.from_numpy(self.vision.preprocessor(photos))
         return self.network.project_image(self.vision(pixels))
 
-    def read_photos(self, photos: Sequence[NDArray[np.uint8]], prompt: Prompt) -> Prefix:
+    def read_photos(self, photos: Sequence[NDArray[np.uint8] | PreparedPhoto], prompt: Prompt) -> Prefix:
         """Read the prompt up to and including the image, once per photo."""
         ids = self.tokenizer.encode(prompt.before_image)
         if prompt.begin_of_sequence:

@@ -18,7 +18,18 @@ from PIL import Image
 
 from interactvlm.errors import CheckpointError, PhotoError
 
-__all__ = ["PhotoPreprocessor"]
+__all__ = ["PhotoPreprocessor", "PreparedPhoto"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedPhoto:
+    """A photo after `PhotoPreprocessor.prepare`: small whatever the photo measured, so that it can wait in a queue.
+
+    Attributes:
+        pixels: RGB uint8 [S, S, 3]; all that the model will see.
+    """
+
+    pixels: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +77,11 @@ class PhotoPreprocessor:
             raise CheckpointError(path, f"key resample is {raw['resample']!r}; known: 3 (bicubic)")
         return made
 
-    def __call__(self, photos: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def __call__(self, photos: Sequence[NDArray[np.uint8] | PreparedPhoto]) -> NDArray[np.float32]:
         """Prepare photos of any sizes.
 
         Args:
-            photos: RGB uint8 [H, W, 3] each.
+            photos: RGB uint8 [H, W, 3] each, or what `prepare` made of it.
 
         Returns:
             Float32 [P, 3, S, S] with S = `crop_size`.
@@ -78,9 +89,20 @@ class PhotoPreprocessor:
         Raises:
             PhotoError: an array has another shape or dtype, or no pixels.
         """
-        return np.stack([self._one(photo) for photo in photos])
+        prepared = [photo if isinstance(photo, PreparedPhoto) else self.prepare(photo) for photo in photos]
+        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
+        normalised = [((one.pixels * (1 / 255)).astype(np.float32) - mean) / std for one in prepared]
+        return np.ascontiguousarray(np.stack(normalised).transpose(0, 3, 1, 2))
 
-    def _one(self, photo: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def prepare(self, photo: NDArray[np.uint8]) -> PreparedPhoto:
+        """Resize and crop a photo; safe on any thread.
+
+        Args:
+            photo: RGB uint8 [H, W, 3].
+
+        Raises:
+            PhotoError: another shape or dtype, no pixels, or one side more than 64 times the other.
+        """
         if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
             raise PhotoError("photo", f"must be RGB uint8 [H, W, 3], not {photo.dtype} {list(photo.shape)}")
         height, width = photo.shape[:2]
@@ -93,10 +115,7 @@ class PhotoPreprocessor:
         size = (self.shortest_edge, longest) if width <= height else (longest, self.shortest_edge)
         resized = np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.BICUBIC))
         top, left = (resized.shape[0] - self.crop_size) // 2, (resized.shape[1] - self.crop_size) // 2
-        cropped = resized[top : top + self.crop_size, left : left + self.crop_size]
-        scaled = (cropped * (1 / 255)).astype(np.float32)
-        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
-        return np.ascontiguousarray(((scaled - mean) / std).transpose(2, 0, 1))
+        return PreparedPhoto(np.ascontiguousarray(resized[top : top + self.crop_size, left : left + self.crop_size]))
 
 
 def _side(value: Any) -> int:

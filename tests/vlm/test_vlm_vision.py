@@ -52,6 +52,15 @@ def test_the_middle_is_kept() -> None:
     np.testing.assert_array_equal(plain([photo.transpose(1, 0, 2)]), 1.0)
 
 
+@pytest.mark.parametrize(("edge", "crop"), [(56, 56), (57, 30)])
+def test_prepared_photos_give_the_same_pixels(edge: int, crop: int) -> None:
+    preprocessor = PhotoPreprocessor(shortest_edge=edge, crop_size=crop, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+    photo = np.random.default_rng(0).integers(0, 256, (83, 140, 3), dtype=np.uint8)
+    prepared = preprocessor.prepare(photo)
+    assert prepared.pixels.shape == (crop, crop, 3)
+    np.testing.assert_array_equal(preprocessor([prepared, photo]), preprocessor([photo, photo]))
+
+
 @pytest.mark.parametrize(
     "photo",
     [
