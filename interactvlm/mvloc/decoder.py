@@ -99,7 +99,7 @@ class MaskPredictor(nn.Module):
 
         Args:
             embeddings: Theta of the views, [J, C, g, g].
-            prompts: sparse prompts, [Q, T, C].
+            prompts: sparse prompts, [Q, T, C], Q >= 1.
 
         Returns:
             Low-resolution logits float32 [Q, J, 4 g, 4 g], and predicted IoU float32 [Q, J].

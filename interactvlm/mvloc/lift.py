@@ -72,12 +72,12 @@ class Lift:
         self._prepare(ids[foreground].astype(np.int64), weights[foreground].clip(min=0).astype(np.float64))
 
     def __call__(self, low_res: Tensor) -> Tensor:
-        """Lift logits [Q, J, g, g] to float32 [Q, V], on the lift's device.
+        """Lift logits [Q, J, g, g], Q >= 1, to float32 [Q, V] on the lift's device; differentiable.
 
         Raises:
             InputError: the logits' shape is not that of this surface.
         """
-        if low_res.ndim != 4 or tuple(low_res.shape[1:]) != (self.views, self.grid, self.grid):
+        if low_res.ndim != 4 or not len(low_res) or tuple(low_res.shape[1:]) != (self.views, self.grid, self.grid):
             raise InputError(
                 "logits", f"have shape {list(low_res.shape)}, need [Q, {self.views}, {self.grid}, {self.grid}]"
             )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -132,3 +134,16 @@ def test_what_does_not_fit_is_named() -> None:
         SoftLift(ids, weights[..., :2], count=1, grid=4)
     with pytest.raises(InputError, match=r"need \[Q, 4, 4, 4\]"):
         SoftLift(ids, weights, count=1, grid=4)(torch.zeros(1, 4, 8, 8))
+
+
+def test_benchmark_reports_what_it_promises(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks.lift import main
+
+    monkeypatch.setattr("sys.argv", ["lift", "--json", "--quick"])
+    main()
+    result = json.loads(capsys.readouterr().out)
+    assert result["max_abs_diff"] < 1e-5
+    assert {"ours_s", "dense_s", "ratio", "floor_s"} <= result.keys()
+    assert [case["questions"] for case in result["cases"]] == [1, 8]
