@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from interactvlm.errors import PhotoError
 
-__all__ = ["PhotoLimits", "load_photo", "photo_from_array", "photo_sha256"]
+__all__ = ["PhotoLimits", "load_photo", "photo_from_array", "photo_sha256", "read_photo"]
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 _MODES = ("RGB", "RGBA", "L", "LA", "P", "1")
@@ -74,6 +74,15 @@ def load_photo(source: Path | str | bytes, *, limits: PhotoLimits | None = None)
             return np.asarray(upright.convert("RGB"), dtype=np.uint8)
         except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, ZeroDivisionError) as error:
             raise PhotoError(name, f"is damaged or truncated ({error})") from None
+
+
+def read_photo(source: Path | str | bytes, *, limits: PhotoLimits | None = None) -> bytes:
+    """The encoded file as it is, for somebody else to decode.
+
+    Raises:
+        PhotoError: missing, empty, or larger than `limits`.
+    """
+    return _read(source, limits or PhotoLimits())[1]
 
 
 def photo_from_array(array: NDArray[np.generic], *, limits: PhotoLimits | None = None) -> NDArray[np.uint8]:
