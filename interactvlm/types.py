@@ -101,7 +101,7 @@ class VertexContact:
 
     Attributes:
         probabilities: float32 [V] in [0, 1].
-        view_logits: low-resolution mask logits, float32 [J, 256, 256], in the order of the view set; None for an
+        view_logits: low-resolution mask logits, float32 [J, S, S] (S = 256 at published scale), in the order of the view set; None for an
             answer without a contact token.
     """
 
@@ -173,7 +173,7 @@ class TaskResult:
         parts_touched: body parts of which at least 10 % of the vertices are touched; empty for objects.
         affordance: affordance the text names, None when it names none.
         contact_token: the contact token emitted, None when the model saw no contact.
-        view_logits: mask logits per view, float32 [J, 256, 256]; None without a contact token.
+        view_logits: mask logits per view, float32 [J, S, S]; None without a contact token.
     """
 
     task: Task

@@ -156,7 +156,8 @@ class MeshLift(Lift):
         weight = (self._weights @ active).view(self.views, self.count)
         value = (self._weights @ (probability * active)).view(self.views, self.count)
         seen = weight > 0
-        means: Tensor = torch.where(seen, value / weight, 0.0)
+        # Never divide by zero, not even where the quotient is dropped: its gradient would be NaN.
+        means: Tensor = value / torch.where(seen, weight, 1.0)
         return means.sum(0) / seen.sum(0).clamp_min(1)
 
 

@@ -147,3 +147,12 @@ def test_benchmark_reports_what_it_promises(
     assert result["max_abs_diff"] < 1e-5
     assert {"ours_s", "dense_s", "ratio", "floor_s"} <= result.keys()
     assert [case["questions"] for case in result["cases"]] == [1, 8]
+
+
+@settings(max_examples=25, deadline=None)
+@given(scenes(), st.sampled_from([SoftLift, MeshLift]))
+def test_gradients_are_finite_even_where_nothing_is_seen(scene: tuple, kind: type[Lift]) -> None:
+    ids, weights, count, grid, logits = scene
+    logits.requires_grad_()
+    kind(ids, weights, count=count, grid=grid)(logits).sum().backward()
+    assert torch.isfinite(logits.grad).all()
