@@ -6,6 +6,7 @@ channels forward from it (request id, owner, priority, trace), the batcher order
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,6 +23,7 @@ __all__ = [
     "Priority",
     "current_call",
     "maybe_current_call",
+    "set_current_call",
     "use_call",
 ]
 
@@ -61,6 +63,7 @@ class Call:
         context: the deadline (the wire's less a margin for the way back) and cancellation.
         priority: which queue it waits in.
         method: full gRPC method ("/interactvlm.v1.VlmService/Answer").
+        draining: set once the server drains; long streams end then, after what they have begun.
     """
 
     owner: str = "anonymous"
@@ -69,6 +72,7 @@ class Call:
     context: CallContext = field(default_factory=CallContext)
     priority: Priority = Priority.INTERACTIVE
     method: str = ""
+    draining: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
 
 _current: ContextVar[Call | None] = ContextVar("interactvlm_call", default=None)

@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from interactvlm.errors import (
@@ -29,6 +30,8 @@ from interactvlm.errors import (
 
 __all__ = [
     "DOMAIN",
+    "PUSHBACK_KEY",
+    "STATUS_DETAILS_KEY",
     "CheckpointNotLive",
     "DeadlineTooShort",
     "Draining",
@@ -40,6 +43,7 @@ __all__ = [
     "QuotaExceeded",
     "RequestIdReused",
     "ResourceExhausted",
+    "ServerBusy",
     "ServiceError",
     "StageError",
     "StageUnavailable",
@@ -52,9 +56,16 @@ __all__ = [
     "from_rpc_error",
     "reason_of",
     "to_status",
+    "to_trailers",
 ]
 
 DOMAIN = "interactvlm"
+#: Trailing metadata that carries the serialized google.rpc.Status.
+STATUS_DETAILS_KEY = "grpc-status-details-bin"
+#: Trailing metadata that tells a client when to come back.
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
+#: Longest message on the wire: status and details share HTTP/2 headers of 8 KiB.
+_LONGEST_MESSAGE = 1000
 
 
 class ServiceError(InteractVLMError):
@@ -116,6 +127,12 @@ class QueueFull(ResourceExhausted):
     """The stage has as much waiting work as it can finish in time."""
 
     reason = "QUEUE_FULL"
+
+
+class ServerBusy(ResourceExhausted):
+    """The process has as many calls inside as it may hold."""
+
+    reason = "SERVER_BUSY"
 
 
 class QuotaExceeded(ResourceExhausted):
@@ -199,6 +216,10 @@ class StageError(ServiceError):
         self.grpc_code = self.code.name
         self.reason = reason
         self.status = status
+        info = error_details_pb2.RetryInfo()
+        for detail in status.details:
+            if detail.Unpack(info):
+                self.retry_after = info.retry_delay.ToMilliseconds() / 1000
 
 
 _CODES_BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
@@ -244,12 +265,15 @@ def to_status(error: BaseException, *, request_id: str = "") -> status_pb2.Statu
     deliberate = isinstance(error, InteractVLMError)
     code_name = getattr(error, "grpc_code", "INTERNAL") if deliberate else "INTERNAL"
     message = str(error) if deliberate else "the server failed; the operator finds the cause under the request id"
+    message = message[:_LONGEST_MESSAGE]
     info = error_details_pb2.ErrorInfo(domain=DOMAIN, reason=reason_of(error))
     if isinstance(error, ServiceError):
         info.metadata.update(error.metadata)
     details: list[Any] = [info]
     if isinstance(error, InputError):
-        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.problem)
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=error.field[:_LONGEST_MESSAGE], description=error.problem[:_LONGEST_MESSAGE]
+        )
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if isinstance(error, ServiceError) and error.retry_after is not None:
         delay = duration_pb2.Duration()
@@ -265,10 +289,50 @@ def to_status(error: BaseException, *, request_id: str = "") -> status_pb2.Statu
     return status
 
 
+def to_trailers(error: BaseException, status: status_pb2.Status) -> list[tuple[str, str | bytes]]:
+    """Trailing metadata of a failed call: the status's details, and when to come back."""
+    trailers: list[tuple[str, str | bytes]] = [(STATUS_DETAILS_KEY, status.SerializeToString())]
+    if isinstance(error, ServiceError) and error.retry_after is not None:
+        trailers.append((PUSHBACK_KEY, str(max(1, round(error.retry_after * 1000)))))
+    return trailers
+
+
 def from_rpc_error(error: grpc.aio.AioRpcError) -> InteractVLMError:
     """What a call to another service of ours ended with, as an error to raise here.
 
     A typed answer passes on unchanged, so the client sees the stage's own reason. What the client cannot mend (our
     own token refused, an untyped failure) becomes INTERNAL; an unreachable stage becomes STAGE_UNAVAILABLE.
     """
-    raise NotImplementedError
+    code = error.code()
+    status = _typed_status(error)
+    ours = code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+    if status is not None and not ours:
+        return StageError(status, _error_info(status).reason)
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return StageUnavailable("a stage of this server cannot be reached", retry_after=0.2)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return DeadlineExceededError("the deadline passed before a stage answered")
+    if code is grpc.StatusCode.CANCELLED:
+        return CancelledError("the call to a stage was cancelled")
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return ResourceExhausted("a stage of this server refuses more work", retry_after=0.2)
+    return ServiceError(f"a stage of this server failed ({code.name})")
+
+
+def _typed_status(error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
+    for key, value in error.trailing_metadata() or ():
+        if key == STATUS_DETAILS_KEY and isinstance(value, bytes):
+            try:
+                status = status_pb2.Status.FromString(value)
+            except DecodeError:
+                return None
+            return status if _error_info(status).domain == DOMAIN else None
+    return None
+
+
+def _error_info(status: status_pb2.Status) -> error_details_pb2.ErrorInfo:
+    info = error_details_pb2.ErrorInfo()
+    for detail in status.details:
+        if detail.Unpack(info):
+            break
+    return info
