@@ -101,8 +101,8 @@ class VertexContact:
 
     Attributes:
         probabilities: float32 [V] in [0, 1].
-        view_logits: low-resolution mask logits, float32 [J, S, S] (S = 256 at published scale), in the order of the view set; None for an
-            answer without a contact token.
+        view_logits: low-resolution mask logits, float32 [J, S, S] (S = 256 at published scale), in the order of the
+            view set; None for an answer without a contact token.
     """
 
     probabilities: NDArray[np.float32]
