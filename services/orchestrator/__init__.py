@@ -1,0 +1,1 @@
+"""The public API: one photo's pipeline over the stage servers, meshes, replay, balancing."""
