@@ -30,6 +30,7 @@ Call = aio.StreamStreamCall[Request, contact_service_pb2.PredictStreamResponse]
 
 _LIMIT_KEY = "interactvlm-max-in-flight"
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"
+_HEADERS_SECONDS = 1.0
 _MAX_ATTEMPTS = 5
 _FIRST_DELAY = 0.1
 _MAX_DELAY = 2.0
@@ -115,7 +116,8 @@ class PredictionStream:
         while await self._anything_due():
             answered, error = 0, None
             call = self._open_call()
-            helpers = [asyncio.create_task(self._write(call)), asyncio.create_task(self._heed_limit(call))]
+            heeding = asyncio.create_task(self._heed_limit(call))
+            helpers = [heeding, asyncio.create_task(self._write(call, heeding))]
             try:
                 async for response in call:
                     if self._unanswered.pop(response.item_id, None) is not None:
@@ -145,9 +147,10 @@ class PredictionStream:
     def _pause(self, error: aio.AioRpcError | None, failures: int) -> float:
         """Seconds until the next attempt; raises when there shall be none. No error: the server ended in good order."""
         pushback = _pushback(error) if error is not None else None
-        lasting = error is not None and error.code() is not grpc.StatusCode.UNAVAILABLE
+        # If the server meant something lasting that a write has hidden, the next attempt brings it to light.
+        lasting = error is not None and error.code() is not grpc.StatusCode.UNAVAILABLE and not _is_hidden(error)
         if lasting or failures >= _MAX_ATTEMPTS or (pushback is not None and pushback < 0):
-            if error is None:
+            if error is None or _is_hidden(error):
                 raise ServerUnavailableError(f"{self._target} ends every stream without answers", code="UNAVAILABLE")
             raise from_call(error, self._target)
         if pushback is not None:
@@ -155,9 +158,11 @@ class PredictionStream:
         jitter = random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         return jitter * min(_MAX_DELAY, _FIRST_DELAY * 2.0 ** max(0, failures - 1))
 
-    async def _write(self, call: Call) -> None:
+    async def _write(self, call: Call, heeding: asyncio.Task[None]) -> None:
         """Send items as they become ready; whatever stops it is told by the reading side."""
         try:
+            # The server's headers tell its limit, or the call is refused: both better known before a photo is sent.
+            await asyncio.wait({heeding}, timeout=_HEADERS_SECONDS)
             while (item_id := await self._unsent.get()) is not None:
                 await call.write(self._unanswered[item_id])
             await call.done_writing()
@@ -185,6 +190,11 @@ def _outcome(response: contact_service_pb2.PredictStreamResponse) -> Outcome:
         return decode_outcome(response)
     except InteractVLMError as error:
         return Outcome(response.item_id, error=error)
+
+
+def _is_hidden(error: aio.AioRpcError) -> bool:
+    """A write that meets a stream which just ended hides the server's status under an INTERNAL of grpc.aio's own."""
+    return error.code() is grpc.StatusCode.INTERNAL and error.details() == "Internal error from Core"
 
 
 def _pushback(error: aio.AioRpcError) -> float | None:

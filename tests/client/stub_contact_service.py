@@ -69,7 +69,7 @@ class Stub(pb_grpc.ContactServiceServicer):
 
     on_predict: Callable[[pb.PredictRequest, Any], Any] | None = None
     stream_breaks: list[tuple[int, status_pb2.Status | None]] = field(default_factory=list)
-    max_in_flight: int = 0
+    max_in_flight: int = 100
     requests: list[pb.PredictRequest] = field(default_factory=list)
     metadata: list[dict[str, str]] = field(default_factory=list)
     meshes: dict[str, Any] = field(default_factory=dict)
@@ -99,9 +99,12 @@ class Stub(pb_grpc.ContactServiceServicer):
         self, requests: AsyncIterator[pb.PredictStreamRequest], context: Any
     ) -> AsyncIterator[pb.PredictStreamResponse]:
         self.metadata.append(dict(context.invocation_metadata()))
-        if self.max_in_flight:
-            await context.send_initial_metadata((("interactvlm-max-in-flight", str(self.max_in_flight)),))
         answers, status = self.stream_breaks.pop(0) if self.stream_breaks else (None, None)
+        if answers == 0:
+            if status is not None:
+                await abort(context, status)
+            return
+        await context.send_initial_metadata((("interactvlm-max-in-flight", str(self.max_in_flight)),))
         held: list[pb.PredictStreamRequest] = []
         async for item in requests:
             if answers == 0:
