@@ -34,6 +34,9 @@ class Settings:
         dtype: "auto" (bfloat16 on CUDA, float32 on CPU), "float32", "bfloat16" or "float16".
         cache_dir: where dequantised weights and view embeddings are kept.
         cache_bytes: bound of the view-embedding cache.
+
+    Raises:
+        InputError: a value is out of range.
     """
 
     model: str = "nano"
@@ -43,6 +46,13 @@ class Settings:
     dtype: str = "auto"
     cache_dir: str = ""
     cache_bytes: int = 4 * 2**30
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if self.dtype not in ("auto", "float32", "bfloat16", "float16"):
+            raise InputError("dtype", f"is {self.dtype!r}; known: auto, float32, bfloat16, float16")
+        if self.cache_bytes < 0:
+            raise InputError("cache_bytes", f"is {self.cache_bytes}; it cannot be negative")
 
     @property
     def cache_path(self) -> Path:
@@ -76,12 +86,7 @@ def load_settings(
         if name not in types:
             raise InputError(name, f"is not a setting; known: {', '.join(types)}")
         merged[name] = _convert(name, value, types[name])
-    settings = Settings(**merged)
-    if settings.dtype not in ("auto", "float32", "bfloat16", "float16"):
-        raise InputError("dtype", f"is {settings.dtype!r}; known: auto, float32, bfloat16, float16")
-    if settings.cache_bytes < 0:
-        raise InputError("cache_bytes", f"is {settings.cache_bytes}; it cannot be negative")
-    return settings
+    return Settings(**merged)
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

@@ -188,6 +188,10 @@ class ContactLocalizer:
             raise QuestionError("task", "asks about an object, and this checkpoint has no object head")
         return self.locate(self._object(target), embeddings, tokens)
 
+    def holds(self, target: Mesh | PointCloud) -> bool:
+        """Whether an object is ready in memory, so that locating on it renders and encodes nothing; any thread."""
+        return target.content_hash in self._objects
+
     @torch.inference_mode()
     def locate(self, surface: Surface, embeddings: NDArray[np.float32], tokens: Sequence[str]) -> list[VertexContact]:
         """Contact on a prepared surface; `locate_body` and `locate_object` without their check of the heads."""

@@ -81,8 +81,8 @@ class VisionTower(nn.Module):
                 f"crop_size {preprocessor.crop_size} does not fit patch_size {config.patch_size}, image_size "
                 f"{config.image_size} and pooling {pool}",
             )
-        model = _load(model_class, folder, config=config, dtype=dtype)
-        return cls(model=model.to(device).eval().requires_grad_(False), preprocessor=preprocessor, pool=pool)
+        model = _load(model_class, folder, config=config)
+        return cls(model=model.to(device, dtype).eval().requires_grad_(False), preprocessor=preprocessor, pool=pool)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Features of prepared photos.
@@ -125,14 +125,18 @@ def _classes(folder: Path) -> tuple[str, Any, Any]:
     raise CheckpointError(path, f"key model_type is {kind!r}; known: clip, clip_vision_model, dinov2")
 
 
-def _load(model_class: Any, folder: Path, *, config: Any, dtype: torch.dtype) -> nn.Module:
-    """The model with every weight read from safetensors; transformers knows the older names of tensors."""
+def _load(model_class: Any, folder: Path, *, config: Any) -> nn.Module:
+    """The model with every weight read from safetensors; transformers knows the older names of tensors.
+
+    In float32: for any other type transformers changes torch's default of the whole process while it loads, and
+    another model may be answering meanwhile.
+    """
     try:
         with _quiet():
             model, report = model_class.from_pretrained(
                 folder,
                 config=config,
-                dtype=dtype,
+                dtype=torch.float32,
                 use_safetensors=True,
                 local_files_only=True,
                 ignore_mismatched_sizes=True,

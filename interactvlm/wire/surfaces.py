@@ -59,13 +59,15 @@ def encode_contact_query(embedding: NDArray[np.float32], token: str) -> mvloc_se
     return mvloc_service_pb2.ContactQuery(embedding=to_tensor(embedding), contact_token=token)
 
 
-def decode_contact_query(message: mvloc_service_pb2.ContactQuery, *, field: str) -> tuple[NDArray[np.float32], str]:
-    """A contact embedding, float32 [C], and the token it came from.
+def decode_contact_query(
+    message: mvloc_service_pb2.ContactQuery, *, field: str, channels: int | None = None
+) -> tuple[NDArray[np.float32], str]:
+    """A contact embedding, float32 [channels], and the token it came from.
 
     Raises:
         InputError: the embedding is malformed, or the token is empty or too long to be one.
     """
-    embedding = from_tensor(message.embedding, field=f"{field}.embedding", dtypes=(np.float32,), shape=(None,))
+    embedding = from_tensor(message.embedding, field=f"{field}.embedding", dtypes=(np.float32,), shape=(channels,))
     if not 0 < len(message.contact_token) <= _MAX_TOKEN_LENGTH:
         raise InputError(
             f"{field}.contact_token", f"has {len(message.contact_token)} characters, must have 1 to {_MAX_TOKEN_LENGTH}"
