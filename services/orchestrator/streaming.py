@@ -8,13 +8,14 @@ HTTP/2's flow control holds the client back.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 
-from interactvlm.errors import InputError
+from interactvlm.errors import InputError, InteractVLMError
 from interactvlm.stages import CallContext
 from interactvlm.v1 import contact_service_pb2
 from services.orchestrator.prediction import Predictor
@@ -26,6 +27,7 @@ __all__ = ["PredictionStream"]
 Request = contact_service_pb2.PredictStreamRequest
 Response = contact_service_pb2.PredictStreamResponse
 
+_log = logging.getLogger(__name__)
 _MAX_ITEM_ID = 128
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 2.0
 
@@ -54,7 +56,7 @@ class PredictionStream:
         self._contexts: set[CallContext] = set()
         self._cut_short = False
 
-    async def outcomes(self, requests: AsyncIterator[Request]) -> AsyncIterator[Response]:
+    async def outcomes(self, requests: AsyncIterator[Request]) -> AsyncGenerator[Response, None]:
         """Outcomes of the items as they come, until the client has sent all of them.
 
         Raises:
@@ -120,6 +122,8 @@ class PredictionStream:
         try:
             response.response.CopyFrom(await self._patiently(item.request, context))
         except Exception as error:  # noqa: BLE001 - whatever becomes of an item is its own affair
+            if not isinstance(error, InteractVLMError):
+                _log.error("an item of a stream failed unexpectedly", exc_info=error)
             response.error.CopyFrom(self._status(error))
         finally:
             self._contexts.discard(context)

@@ -1,0 +1,1 @@
+"""The fitting stage: body and object posed together."""

@@ -1,0 +1,170 @@
+"""The two public services as the chassis sees them, put together from a configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import grpc
+from platformdirs import user_cache_path
+
+from interactvlm.detection.detector import Detector
+from interactvlm.errors import InputError, MissingDependencyError
+from interactvlm.local import LocalPeople, Worker
+from interactvlm.v1 import batch_service_pb2_grpc, contact_service_pb2_grpc
+from services.orchestrator.balancing import ReplicaPool
+from services.orchestrator.batch_servicer import BatchServicer
+from services.orchestrator.calling import StageCaller
+from services.orchestrator.config import OrchestratorConfig, StageConfig
+from services.orchestrator.contact_servicer import ContactServicer
+from services.orchestrator.discovery import Address, Discovery
+from services.orchestrator.mesh_pushes import MeshPushes
+from services.orchestrator.mesh_store import MeshStore
+from services.orchestrator.models import ModelDirectory
+from services.orchestrator.photos import PhotoRoom
+from services.orchestrator.prediction import Predictor
+from services.orchestrator.replay import Replay, ReplayStore
+from services.orchestrator.stages import Stages
+from services.orchestrator.uploads import MeshReader
+from services.runtime.channels import make_channel
+
+__all__ = ["BatchService", "ContactService"]
+
+_HOUR = 3600.0
+
+
+class ContactService:
+    """ContactService and everything it needs; see `services.runtime.server.Service`.
+
+    Args:
+        config: of the orchestrator.
+
+    Raises:
+        InputError: a stage's targets are missing or malformed.
+    """
+
+    name = "interactvlm.v1.ContactService"
+
+    def __init__(self, config: OrchestratorConfig) -> None:
+        language = StageCaller(_pool("vlm", "VlmService", config.vlm, config), config.balancing)
+        localization = StageCaller(_pool("mvloc", "MvlocService", config.mvloc, config), config.balancing)
+        self._pools = [language.pool, localization.pool]
+        self._models = ModelDirectory(language=language, localization=localization)
+        self._meshes = MeshStore(
+            Path(config.meshes.folder or user_cache_path("interactvlm") / "meshes"),
+            ttl_seconds=config.meshes.ttl_hours * _HOUR,
+            max_bytes_per_owner=config.meshes.max_bytes_per_owner,
+            memory_bytes=config.meshes.memory_bytes,
+        )
+        self._photos = PhotoRoom(capacity=config.predict.photo_memory_bytes, decoders=config.predict.decoders)
+        self._replays = ReplayStore(
+            Path(config.replay.file) if config.replay.file else None,
+            ttl_seconds=config.replay.ttl_seconds,
+            max_bytes=config.replay.max_bytes,
+        )
+        self._reader = MeshReader()
+        self._worker = Worker()
+        predictor = Predictor(
+            stages=Stages(language, localization, MeshPushes(), self._models),
+            people=LocalPeople(_detector(), self._worker),
+            meshes=self._meshes,
+            photos=self._photos,
+            replay=Replay(self._replays),
+            max_pending=config.predict.max_pending,
+        )
+        self._servicer = ContactServicer(
+            predictor=predictor,
+            meshes=self._meshes,
+            reader=self._reader,
+            models=self._models,
+            max_in_flight=config.predict.max_in_flight,
+            item_seconds=config.server.default_deadline_seconds,
+            max_wait_seconds=config.predict.max_wait_seconds,
+        )
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add the servicer."""
+        contact_service_pb2_grpc.add_ContactServiceServicer_to_server(self._servicer, server)
+
+    async def load(self) -> None:
+        """Find the stages; returns once a replica of each serves."""
+        await self._meshes.start()
+        for pool in self._pools:
+            await pool.start()
+        await self._models.start()
+
+    async def close(self) -> None:
+        """Let go of stages, threads and files."""
+        await self._models.close()
+        for pool in self._pools:
+            await pool.close()
+        await self._meshes.close()
+        await self._replays.close()
+        self._photos.close()
+        self._reader.close()
+        self._worker.close()
+
+    async def admin(self, command: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`replicas`: every stage's replicas as they are seen from here."""
+        if command != "replicas":
+            raise InputError("command", f"{command!r} is not known; known: replicas")
+        return {
+            pool.name: [
+                {
+                    "address": replica.address,
+                    "serving": replica.serving,
+                    "ejected": replica.ejected,
+                    "outstanding": replica.outstanding,
+                    "checkpoints": sorted(replica.checkpoints or ()),
+                }
+                for replica in pool.replicas
+            ]
+            for pool in self._pools
+        }
+
+
+class BatchService:
+    """BatchService; see `services.runtime.server.Service`."""
+
+    name = "interactvlm.v1.BatchService"
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add the servicer."""
+        batch_service_pb2_grpc.add_BatchServiceServicer_to_server(BatchServicer(), server)
+
+    async def load(self) -> None:
+        """Nothing to load."""
+
+    async def close(self) -> None:
+        """Nothing to let go."""
+
+    async def admin(self, command: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """There are no commands."""
+        raise InputError("command", f"{command!r} is not known; BatchService has none")
+
+
+def _pool(name: str, service: str, stage: StageConfig, config: OrchestratorConfig) -> ReplicaPool:
+    def connect(address: Address) -> grpc.aio.Channel:
+        client = stage.client
+        if client.secure and address.server_name and not client.tls_server_name:
+            client = dataclasses.replace(client, tls_server_name=address.server_name)
+        return make_channel(address.target, client)
+
+    return ReplicaPool(
+        name=name,
+        service=f"interactvlm.v1.{service}",
+        discovery=Discovery(stage.targets, field=f"{name}.targets"),
+        connect=connect,
+        config=config.balancing,
+    )
+
+
+def _detector() -> Detector | None:
+    from interactvlm.detection.embedded import EmbeddedDetector
+
+    try:
+        return EmbeddedDetector()
+    except MissingDependencyError:
+        return None  # `select_person` then says so in a notice
