@@ -13,6 +13,7 @@ from interactvlm.stages import CallContext
 from interactvlm.v1 import mvloc_service_pb2_grpc
 from interactvlm.wire import encode_surface
 from services.orchestrator.replica import Replica
+from services.runtime.calls import maybe_current_call
 from services.runtime.errors import MeshMissing, ServiceError, from_rpc_error
 
 __all__ = ["MeshPushes"]
@@ -22,10 +23,10 @@ _PUSH_SECONDS = 30.0
 
 
 class MeshPushes:
-    """Pushes under way, by replica and mesh."""
+    """Pushes under way, by replica, owner and mesh: a stage holds meshes per owner, too."""
 
     def __init__(self) -> None:
-        self._running: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._running: dict[tuple[str, str, str], asyncio.Task[None]] = {}
 
     async def pushing(
         self, replica: Replica, surface: Mesh | PointCloud, call: Callable[[], Awaitable[T]], context: CallContext
@@ -41,14 +42,15 @@ class MeshPushes:
         return await call()
 
     async def _push(self, replica: Replica, surface: Mesh | PointCloud) -> None:
-        key = (replica.address, surface.content_hash)
+        call = maybe_current_call()
+        key = (replica.address, call.owner if call else "", surface.content_hash)
         task = self._running.get(key)
         if task is None:
             task = self._running[key] = asyncio.create_task(_put(replica, surface))
             task.add_done_callback(lambda done: self._forget(key, done))
         await asyncio.shield(task)  # one caller's cancellation leaves the others their push
 
-    def _forget(self, key: tuple[str, str], done: asyncio.Task[None]) -> None:
+    def _forget(self, key: tuple[str, str, str], done: asyncio.Task[None]) -> None:
         del self._running[key]
         if not done.cancelled():
             done.exception()  # told to whoever waits; nobody may be left

@@ -13,14 +13,14 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 
 import grpc
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import status_pb2
 
 from interactvlm.errors import InputError, InteractVLMError
 from interactvlm.stages import CallContext
 from interactvlm.v1 import contact_service_pb2
 from services.orchestrator.prediction import Predictor
 from services.runtime.calls import Call
-from services.runtime.errors import Draining, QuotaExceeded, ServiceError, StageError, to_status
+from services.runtime.errors import Draining, QuotaExceeded, ServiceError, to_status
 
 __all__ = ["PredictionStream"]
 
@@ -141,7 +141,7 @@ class PredictionStream:
                 return await self._predictor.predict(request, owner=self._call.owner, context=context)
             except ServiceError as error:
                 full = error.code is grpc.StatusCode.RESOURCE_EXHAUSTED and error.reason != QuotaExceeded.reason
-                wait = max(_pushback(error), pause)
+                wait = max(error.retry_after or 0.0, pause)
                 if not full or time.monotonic() + wait > give_up:
                     raise
             await asyncio.sleep(wait)
@@ -155,13 +155,3 @@ class PredictionStream:
 
     def _status(self, error: Exception) -> status_pb2.Status:
         return to_status(error, request_id=self._call.request_id)
-
-
-def _pushback(error: ServiceError) -> float:
-    """Seconds after which a repeat makes sense, as the refusing server says; 0 when it says nothing."""
-    if isinstance(error, StageError):
-        info = error_details_pb2.RetryInfo()
-        if any(detail.Unpack(info) for detail in error.status.details):
-            return float(info.retry_delay.ToTimedelta().total_seconds())
-        return 0.0
-    return error.retry_after or 0.0

@@ -211,7 +211,7 @@ class StageError(ServiceError):
     """What a stage answered, passed on unchanged (`from_rpc_error` makes it)."""
 
     def __init__(self, status: status_pb2.Status, reason: str) -> None:
-        super().__init__(status.message)
+        super().__init__(status.message, retry_after=_retry_delay(status))
         self.code = _CODES_BY_NUMBER.get(status.code, grpc.StatusCode.INTERNAL)
         self.grpc_code = self.code.name
         self.reason = reason
@@ -327,6 +327,13 @@ def _typed_status(error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
             except DecodeError:
                 return None
             return status if _error_info(status).domain == DOMAIN else None
+    return None
+
+
+def _retry_delay(status: status_pb2.Status) -> float | None:
+    info = error_details_pb2.RetryInfo()
+    if any(detail.Unpack(info) for detail in status.details):
+        return float(info.retry_delay.ToMilliseconds()) / 1000
     return None
 
 
