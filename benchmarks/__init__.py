@@ -1,0 +1,1 @@
+"""Every performance figure of the README, one command each."""

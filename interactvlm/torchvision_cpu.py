@@ -29,7 +29,7 @@ def prepare_torchvision() -> bool:
         return False
     if _compiled_operators_load():
         return False
-    library = torch.library.Library("torchvision", "FRAGMENT")  # noqa: TOR901 - lives as long as the process
+    library = torch.library.Library("torchvision", "FRAGMENT")
     library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     _kept_alive.append(library)

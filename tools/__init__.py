@@ -1,0 +1,1 @@
+"""Builds of the shipped assets and of the generated code."""
