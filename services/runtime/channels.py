@@ -29,8 +29,8 @@ def make_channel(target: str, config: ClientConfig) -> grpc.aio.Channel:
 
     Calls made on it while a call is being served carry that call's request id, owner, priority, trace and, unless
     `timeout` is given, what is left of its deadline. Replaced certificate and token files count within a second: new
-    calls take a new connection, old ones end on theirs. Only calls that reached no handler (GOAWAY) are repeated by gRPC;
-    retries are the balancer's business.
+    calls take a new connection, old ones end on theirs. gRPC itself repeats only calls that reached no handler
+    (GOAWAY); retries are the balancer's business.
 
     Raises:
         InputError: a certificate or token file cannot be read.
