@@ -33,16 +33,21 @@ class LocalizationEngine:
 
     def __init__(self, config: MvlocConfig) -> None:
         self._config = config
-        self._worker = DeviceWorker(config.device)
+        self.worker = DeviceWorker(config.device)
         self._checkers = ThreadPoolExecutor(config.mesh_threads, thread_name_prefix="interactvlm-mesh")
         load = partial(LocalizationModel.load, preload_encoder=config.preload_encoder)
-        self.models: LiveModels[LocalizationModel] = LiveModels(load, self._worker)
+        self.models: LiveModels[LocalizationModel] = LiveModels(load, self.worker)
         self._batcher: Batcher[Item, Contacts] = Batcher(
-            locate_batch, cost=_cost, limits=config.batch, worker=self._worker, name="mvloc"
+            locate_batch, cost=_cost, limits=config.batch, worker=self.worker, name="mvloc"
         )
         self._meshes: OwnerCache[Mesh | PointCloud] = OwnerCache(
             "meshes", max_bytes=config.mesh_cache_bytes, size=_mesh_size
         )
+
+    @property
+    def pending(self) -> int:
+        """Items that wait or run."""
+        return self._batcher.pending
 
     async def load(self) -> None:
         """Load and warm up the configured checkpoints; raises as `interactvlm.loading` does."""
@@ -52,7 +57,7 @@ class LocalizationEngine:
         """Finish what is inside, then let go of models and threads."""
         await self._batcher.drain()
         self.models.close()
-        self._worker.close()
+        self.worker.close()
         self._checkers.shutdown(wait=True, cancel_futures=True)
 
     async def locate_body(

@@ -199,7 +199,8 @@ class LiveModels(Generic[M]):
             self._live[sha256] = _Live(model, settings, gone.weight)
 
     async def _prepare(self, settings: Settings) -> M:
-        gc.collect()  # models hold reference cycles
+        # Models hold reference cycles, and the device's thread the batch it ran last.
+        await self._worker.run(gc.collect)
         if len(self._in_memory) >= _MOST:
             raise Unavailable(
                 f"{len(self._in_memory)} checkpoints are in memory, the limit is {_MOST}: unload one, or wait until "

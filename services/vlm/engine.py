@@ -50,19 +50,24 @@ class LanguageEngine:
 
     def __init__(self, config: VlmConfig) -> None:
         self._config = config
-        self._worker = DeviceWorker(config.device)
+        self.worker = DeviceWorker(config.device)
         self._decoders = ThreadPoolExecutor(config.decode_threads, thread_name_prefix="interactvlm-photo")
-        self.models: LiveModels[LanguageModel] = LiveModels(LanguageModel.load, self._worker)
+        self.models: LiveModels[LanguageModel] = LiveModels(LanguageModel.load, self.worker)
         self._batcher: Batcher[Item, Answers] = Batcher(
             answer_batch,
             cost=lambda item: PHOTO_COST + len(item.questions),
             limits=config.batch,
-            worker=self._worker,
+            worker=self.worker,
             name="vlm",
         )
         self._cache: OwnerCache[ContactAnswer] = OwnerCache(
             "answers", max_bytes=config.answer_cache_bytes, size=_answer_size
         )
+
+    @property
+    def pending(self) -> int:
+        """Items that wait or run."""
+        return self._batcher.pending
 
     async def load(self) -> None:
         """Load and warm up the configured checkpoints; raises as `interactvlm.loading` does."""
@@ -72,7 +77,7 @@ class LanguageEngine:
         """Finish what is inside, then let go of models and threads."""
         await self._batcher.drain()
         self.models.close()
-        self._worker.close()
+        self.worker.close()
         self._decoders.shutdown(wait=True, cancel_futures=True)
 
     async def answer(
