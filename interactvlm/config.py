@@ -20,6 +20,13 @@ from interactvlm.errors import InputError
 __all__ = ["Settings", "load_settings"]
 
 _PREFIX = "INTERACTVLM_"
+#: Settings that are one of a few words.
+_CHOICES = {
+    "dtype": ("auto", "float32", "bfloat16", "float16"),
+    "human_lift": ("soft", "hard"),
+    "object_camera": ("demo", "rendered"),
+    "object_question": ("trained", "demo"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,10 @@ class Settings:
         dtype: "auto" (bfloat16 on CUDA, float32 on CPU), "float32", "bfloat16" or "float16".
         cache_dir: where dequantised weights and view embeddings are kept.
         cache_bytes: bound of the view-embedding cache.
+        human_lift: "soft" (probabilities), or "hard" (0 or 1) as older human checkpoints were published with.
+        object_camera: camera distance told to the model for object meshes: "demo" (2 m, as the released demo), or
+            "rendered" (1.5 m, as the joint model trained on PICO was trained).
+        object_question: wording of object questions: as "trained", or "demo" (with the released demo's stray quotes).
 
     Raises:
         InputError: a value is out of range.
@@ -46,11 +57,15 @@ class Settings:
     dtype: str = "auto"
     cache_dir: str = ""
     cache_bytes: int = 4 * 2**30
+    human_lift: str = "soft"
+    object_camera: str = "demo"
+    object_question: str = "trained"
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        if self.dtype not in ("auto", "float32", "bfloat16", "float16"):
-            raise InputError("dtype", f"is {self.dtype!r}; known: auto, float32, bfloat16, float16")
+        for name, known in _CHOICES.items():
+            if (value := getattr(self, name)) not in known:
+                raise InputError(name, f"is {value!r}; known: {', '.join(known)}")
         if self.cache_bytes < 0:
             raise InputError("cache_bytes", f"is {self.cache_bytes}; it cannot be negative")
 

@@ -77,10 +77,17 @@ def load_language(opened: OpenedCheckpoint) -> ContactVLM:
         MissingDependencyError: an optional package is not installed.
     """
     from interactvlm.vlm.model import ContactVLM
+    from interactvlm.vlm.prompts import DemoQuirks
 
     inside = bool(opened.config.vision_tower_dir)
     tower = opened.settings.vision_tower or (None if inside else find_vision_tower(opened.folder))
-    return ContactVLM.from_folder(opened.folder, vision_tower=tower, device=opened.device, dtype=opened.dtype)
+    return ContactVLM.from_folder(
+        opened.folder,
+        vision_tower=tower,
+        device=opened.device,
+        dtype=opened.dtype,
+        quirks=DemoQuirks(quoted_object_question=opened.settings.object_question == "demo"),
+    )
 
 
 def load_localizer(opened: OpenedCheckpoint) -> tuple[ContactLocalizer, BodyTemplate]:
@@ -91,7 +98,7 @@ def load_localizer(opened: OpenedCheckpoint) -> tuple[ContactLocalizer, BodyTemp
         MissingDependencyError: an optional package is not installed.
     """
     from interactvlm.mvloc.model import ContactLocalizer
-    from interactvlm.mvloc.surfaces import OfficialBody
+    from interactvlm.mvloc.surfaces import HumanLift, ObjectCamera, OfficialBody
 
     folder, body = load_body(opened)
     # The release's own renders are what its masks were trained on: preferred where the user has them all.
@@ -104,6 +111,8 @@ def load_localizer(opened: OpenedCheckpoint) -> tuple[ContactLocalizer, BodyTemp
         dtype=opened.dtype,
         cache_dir=opened.settings.cache_path / "views",
         cache_bytes=opened.settings.cache_bytes,
+        human_lift=HumanLift(opened.settings.human_lift),
+        object_camera=ObjectCamera(opened.settings.object_camera),
     )
     return localizer, body
 
@@ -151,8 +160,11 @@ def _placement(settings: Settings) -> tuple[torch.device, torch.dtype]:
     else:
         try:
             device = torch.device(settings.device)
+            known = device.type in ("cpu", "cuda")
         except RuntimeError:
-            raise InputError("device", f"is {settings.device!r}; known: auto, cpu, cuda, cuda:N") from None
+            known = False
+        if not known:
+            raise InputError("device", f"is {settings.device!r}; known: auto, cpu, cuda, cuda:N")
         if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
             raise InputError("device", f"is {settings.device!r}; this machine has {torch.cuda.device_count()}")
     if settings.dtype == "auto":

@@ -32,6 +32,9 @@ def test_environment_numbers_are_parsed() -> None:
         ("cache_bytes = 'many'", "cache_bytes: is 'many'; it must be a whole number"),
         ("cache_bytes = -1", "cache_bytes: is -1; it cannot be negative"),
         ("dtype = 'int3'", "dtype: is 'int3'; known: auto"),
+        ("human_lift = 'firm'", "human_lift: is 'firm'; known: soft, hard"),
+        ("object_camera = 'far'", "object_camera: is 'far'; known: demo, rendered"),
+        ("object_question = 'odd'", "object_question: is 'odd'; known: trained, demo"),
         ("model = ", "is not valid TOML"),
     ],
 )

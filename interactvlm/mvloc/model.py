@@ -109,7 +109,6 @@ class ContactLocalizer:
             dtype: dtype of encoder and decoder; the lift and the grid's positional encoding stay float32.
             cache_dir: where view embeddings are kept; None: the user's cache folder.
             cache_bytes: bound on that folder's size.
-            cache_bytes: bound on that folder's size.
             human_lift: HARD for the older human checkpoints.
             object_camera: which distance conditions Phi for object meshes.
 
@@ -118,7 +117,11 @@ class ContactLocalizer:
         """
         config = ReleaseConfig.from_folder(folder)
         if config.multiview_channels == 1:
-            raise CheckpointError(folder, "holds the 2D human mask model (multiview_channels 1), which has no views")
+            raise CheckpointError(
+                folder,
+                "holds the 2D human mask model (multiview_channels 1), which answers with a mask on the photo and not "
+                "on a body: load it with interactvlm.mvloc.human_mask_2d.HumanMask2D",
+            )
         return cls(
             config=config,
             reader=WeightReader(folder),

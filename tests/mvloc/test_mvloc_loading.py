@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from interactvlm.config import Settings
+from interactvlm.errors import InputError
+from interactvlm.loading import load_localizer, open_checkpoint
+from interactvlm.mvloc.lift import HardLift, SoftLift
+from interactvlm.mvloc.surfaces import ObjectCamera
+
+
+@pytest.mark.parametrize(
+    ("human_lift", "lift", "object_camera", "camera"),
+    [("soft", SoftLift, "demo", ObjectCamera.DEMO), ("hard", HardLift, "rendered", ObjectCamera.RENDERED)],
+)
+def test_settings_reach_the_localizer(
+    tiny_checkpoint: Callable[..., Path],
+    tmp_path: Path,
+    human_lift: str,
+    lift: type,
+    object_camera: str,
+    camera: ObjectCamera,
+) -> None:
+    folder = tiny_checkpoint(body_topology="anny")
+    settings = Settings(
+        model=str(folder), device="cpu", cache_dir=str(tmp_path), human_lift=human_lift, object_camera=object_camera
+    )
+    localizer, body = load_localizer(open_checkpoint(settings))
+    assert type(localizer.body.lift) is lift
+    assert localizer.body.lift.count == body.vertex_count
+    assert localizer.object_camera is camera
+    assert list((tmp_path / "views").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("device", ["meta", "banana", "cuda:99", ""])
+def test_devices_that_do_not_exist(tiny_checkpoint: Callable[..., Path], device: str) -> None:
+    with pytest.raises(InputError, match="device"):
+        open_checkpoint(Settings(model=str(tiny_checkpoint()), device=device))
