@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class _Channel(grpc.aio.Channel):
         self._authorization = _authorization(config)
         self.generation = 0
         self._inner = _connect(target, config)
-        self._closing: set[asyncio.Task[None]] = set()
+        self._beside: set[asyncio.Task[None]] = set()
 
     @property
     def inner(self) -> grpc.aio.Channel:
@@ -64,10 +64,14 @@ class _Channel(grpc.aio.Channel):
             self._authorization = authorization
             outgrown, self._inner = self._inner, fresh
             self.generation += 1
-            ending = asyncio.get_running_loop().create_task(outgrown.close(_OLD_CONNECTION_GRACE))
-            self._closing.add(ending)
-            ending.add_done_callback(self._closing.discard)
+            self.keep(outgrown.close(_OLD_CONNECTION_GRACE))
         return self._inner
+
+    def keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something to its end beside the calls, at most until the channel closes."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
 
     def travelling(self, given: Any, span: Span | None) -> list[tuple[str, str | bytes]]:
         """The metadata of one call: the caller's own and what the current call hands on."""
@@ -100,8 +104,8 @@ class _Channel(grpc.aio.Channel):
 
     async def close(self, grace: float | None = None) -> None:
         """Close the connection, calls in flight get `grace` seconds."""
-        for ending in list(self._closing):
-            ending.cancel()
+        for task in list(self._beside):
+            task.cancel()
         await self._inner.close(grace)
 
     async def __aenter__(self) -> _Channel:
@@ -150,12 +154,14 @@ class _MultiCallable:
             **rest,
         )
         if span is not None:
-            call.add_done_callback(lambda ended: _end_span(span, ended))
+            call.add_done_callback(lambda ended: self._channel.keep(_end_span(span, ended)))
         return call
 
 
-def _end_span(span: Span, call: Any) -> None:
-    if call.cancelled() or call.exception() is not None:
+async def _end_span(span: Span, call: Any) -> None:
+    code: grpc.StatusCode = await call.code()
+    span.set_attribute("rpc.grpc.status", code.name)
+    if code is not grpc.StatusCode.OK:
         span.set_status(SpanStatus.ERROR)
     span.end()
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _calls_log = logging.getLogger("interactvlm.calls")
 _log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+#: gRPC rounds a timeout up by as much as 1 % on the wire (20.01 s travels as 20.1 s); the client's clock does not.
+_TIMEOUT_ROUNDING = 0.99
 #: Health answers whoever asks, also while nothing else is answered.
 _OPEN = "/grpc.health.v1.Health/"
 
@@ -160,7 +162,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             owner=owner,
             scopes=token.scopes,
             request_id=turn.request_id,
-            context=CallContext.within(None if remaining is None else remaining - self._margin),
+            context=CallContext.within(None if remaining is None else remaining * _TIMEOUT_ROUNDING - self._margin),
             priority=Priority.parse(turn.metadata.get(PRIORITY_KEY, "")),
             method=turn.method,
             draining=self._draining,
