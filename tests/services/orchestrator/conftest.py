@@ -6,7 +6,7 @@ import asyncio
 import io
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -226,9 +226,9 @@ Build = Callable[..., Awaitable[House]]
 
 
 @pytest.fixture
-async def build_house(
+def build_house(
     start_server: Callable[..., Awaitable[Server]], connect: Callable[..., grpc.aio.Channel], tmp_path: Path
-) -> AsyncIterator[Build]:
+) -> Build:
     """`await build_house(vlm=2, mvloc=1, balancing=..., predict=..., server={...})`."""
     logging.getLogger("services.orchestrator").setLevel(logging.ERROR)
 
@@ -263,7 +263,7 @@ async def build_house(
         house.contact = contact_service_pb2_grpc.ContactServiceStub(house.channel)
         return house
 
-    yield build
+    return build
 
 
 @pytest.fixture(scope="session")
