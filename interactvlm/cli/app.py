@@ -1,7 +1,7 @@
 """The command's frame: sub-commands, one sentence per error, exit codes.
 
 Exit codes: 0 done, 1 an unexpected failure, 2 bad input or usage, 3 a checkpoint or package is missing or unusable,
-4 the time limit passed, 130 interrupted.
+4 the time limit passed, 5 a server refused, failed or cannot be reached, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from interactvlm.cli import checkpoints, info, predict
+from interactvlm.cli import checkpoints, info, predict, up
 from interactvlm.cli.console import console
 from interactvlm.errors import InteractVLMError
 
@@ -24,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("predict")(predict.predict)
+app.command("up")(up.up)
 app.command("convert-checkpoint")(checkpoints.convert_checkpoint)
 app.command("doctor")(checkpoints.doctor)
 app.command("info")(info.info)

@@ -11,9 +11,11 @@ from rich.table import Table
 
 from interactvlm.cli.console import console, print_json, step_progress
 from interactvlm.cli.inputs import parse_objects, parse_person
+from interactvlm.cli.remote import ask_server, make_endpoint, refuse_options
 from interactvlm.config import load_settings
 from interactvlm.facade import InteractVLM, parse_task
 from interactvlm.photo import load_photo
+from interactvlm.pipeline import plan_questions
 from interactvlm.results.archive import prediction_to_dict
 from interactvlm.results.naming import check_stem
 from interactvlm.results.write import write_prediction
@@ -47,46 +49,81 @@ def predict(
     fast: Annotated[bool, typer.Option("--fast", help="Force the answer's beginning: quicker, less accurate.")] = False,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which to give up.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+    server: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Ask this server; no model is loaded here.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="With --server: file with the bearer token (or INTERACTVLM_TOKEN).")
+    ] = None,
+    ca: Annotated[Path | None, typer.Option(help="With --server: authority of its certificate (PEM).")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="With --server: this client's certificate (PEM).")] = None,
+    key: Annotated[Path | None, typer.Option(help="With --server: the key of --certificate (PEM).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
     """Contacts of one person in one photo: npz, JSON, GLB and PNG files in OUT."""
+    model_options = {"model": model, "vision_tower": vision_tower, "body": body, "device": device, "dtype": dtype}
+    server_options = {"--token-file": token_file, "--ca": ca, "--certificate": certificate, "--key": key}
+    if server is None:
+        refuse_options(server_options, "goes with --server")
+    else:
+        named = {f"--{name.replace('_', '-')}": value for name, value in {**model_options, "config": config}.items()}
+        refuse_options(named, "is chosen where the server starts; it does not go with --server")
     pixels = load_photo(photo)
     check_stem(photo.stem)
     selector = parse_person(person)
     queries = parse_objects(objects or [], mesh or [])
     tasks = [parse_task(name) for name in task] if task else None
-    settings = load_settings(
-        file=config,
-        overrides={"model": model, "vision_tower": vision_tower, "body": body, "device": device, "dtype": dtype},
-    )
-    from interactvlm.body.conversion import load_matrix
-    from interactvlm.local import load_pipeline
-    from interactvlm.pipeline import plan_questions
-
     plan_questions(queries, tasks)  # a question that cannot be asked is told before any weight is loaded
-    to_smplx = load_matrix(smplx_matrix, source="smplh", target="smplx").matrix if smplx_matrix else None
+    to_smplx = _smplx_matrix(smplx_matrix)
     with step_progress() as step:
-        step(f"loading {settings.model}")
-        pipeline, closing = load_pipeline(settings, progress=step)
-        with InteractVLM(pipeline, closing=closing) as loaded:
-            answer = loaded.predict(
-                pixels, objects=queries, tasks=tasks, person=selector, fast=fast, timeout=timeout, progress=step
+        if server is not None:
+            endpoint = make_endpoint(server, token_file=token_file, ca=ca, certificate=certificate, key=key)
+            answer, template = ask_server(
+                endpoint,
+                photo,
+                objects=queries,
+                tasks=tasks,
+                person=selector,
+                fast=fast,
+                timeout=timeout,
+                progress=step,
             )
-            step("writing results")
-            surfaces = {item.surface.content_hash: item.surface for item in queries if item.surface is not None}
-            files = write_prediction(
-                answer,
-                out,
-                stem=photo.stem,
-                photo=pixels,
-                body=loaded.body,
-                surfaces=surfaces,
-                smplh_to_smplx=to_smplx,
-            )
+        else:
+            from interactvlm.local import load_pipeline
+
+            settings = load_settings(file=config, overrides=model_options)
+            step(f"loading {settings.model}")
+            pipeline, closing = load_pipeline(settings, progress=step)
+            with InteractVLM(pipeline, closing=closing) as loaded:
+                template = loaded.body
+                answer = loaded.predict(
+                    pixels, objects=queries, tasks=tasks, person=selector, fast=fast, timeout=timeout, progress=step
+                )
+        step("writing results")
+        surfaces = {item.surface.content_hash: item.surface for item in queries if item.surface is not None}
+        files = write_prediction(
+            answer,
+            out,
+            stem=photo.stem,
+            photo=pixels,
+            body=template,
+            surfaces=surfaces,
+            smplh_to_smplx=to_smplx,
+        )
     if as_json:
         print_json({**prediction_to_dict(answer), "files": [str(path) for path in files]})
     else:
         _print_table(answer, files)
+    if answer.failures:  # the notices say which and why
+        raise typer.Exit(1)
+
+
+def _smplx_matrix(file: Path | None) -> Any:
+    if file is None:
+        return None
+    from interactvlm.body.conversion import load_matrix
+
+    return load_matrix(file, source="smplh", target="smplx").matrix
 
 
 def _print_table(answer: Prediction, files: list[Path]) -> None:
