@@ -19,7 +19,7 @@ from interactvlm.errors import MissingDependencyError
 from interactvlm.loading import load_language, load_localizer, open_checkpoint
 from interactvlm.pipeline import Pipeline
 from interactvlm.stages import CallContext, PersonChoice
-from interactvlm.types import ContactAnswer, ModelIdentity, PersonSelector, Question, VertexContact
+from interactvlm.types import Box, ContactAnswer, ModelIdentity, PersonSelector, Question, VertexContact, WholePhoto
 
 if TYPE_CHECKING:
     from interactvlm.body.template import BodyTemplate
@@ -69,7 +69,10 @@ class LocalPeople:
         """See `PersonStage`."""
         from interactvlm.detection.selection import select_person
 
-        chosen = await self._worker.run(lambda: select_person(photo, selector, self._detector), context)
+        if isinstance(selector, Box | WholePhoto):  # nobody has to be looked for
+            chosen = select_person(photo, selector, None)
+        else:
+            chosen = await self._worker.run(lambda: select_person(photo, selector, self._detector), context)
         notices = (chosen.notice,) if chosen.notice else ()
         return PersonChoice(person=chosen.person, region=chosen.crop, notices=notices)
 
