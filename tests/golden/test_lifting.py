@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +13,21 @@ from interactvlm.mvloc.lift import HardLift, MeshLift, PointLift, SoftLift
 
 
 @pytest.fixture(scope="module")
-def recorded(golden: Path) -> dict[str, np.ndarray]:
-    return dict(np.load(golden / "lifting" / "lifting_128.npz"))
+def recorded(only: Callable[[str], Path]) -> dict[str, np.ndarray]:
+    return dict(np.load(only("lifting/lifting_*.npz")))
 
 
 @pytest.fixture(scope="module")
-def body_maps(golden: Path) -> PixelMaps:
-    vertices = np.load(golden / "body" / "pixel_to_vertex_map_128.npz")
-    weights = np.load(golden / "body" / "bary_coords_map_128.npz")
+def body_maps(only: Callable[[str], Path]) -> PixelMaps:
+    vertices = np.load(only("body/pixel_to_vertex_map_*.npz"))
+    weights = np.load(only("body/bary_coords_map_*.npz"))
     names = [view.name for view in HUMAN_VIEWS]
     return PixelMaps(np.stack([vertices[n] for n in names]), np.stack([weights[n] for n in names]))
 
 
 @pytest.fixture(scope="module")
-def mesh_maps(golden: Path) -> PixelMaps:
-    views = [np.load(golden / "object_mesh" / f"p2vmap_{view.name}_128.npz") for view in OBJECT_VIEWS]
+def mesh_maps(only: Callable[[str], Path]) -> PixelMaps:
+    views = [np.load(only(f"object_mesh/p2vmap_{view.name}_*.npz")) for view in OBJECT_VIEWS]
     return PixelMaps(
         np.stack([v["pixel_to_vertices_map"] for v in views]),
         np.stack([v["bary_coords_map"] for v in views]),
@@ -57,10 +58,8 @@ def test_object_mesh_lift(recorded: dict[str, np.ndarray], mesh_maps: PixelMaps)
     np.testing.assert_allclose(lifted, recorded["object_mesh_contact"], atol=1e-5, rtol=0)
 
 
-def test_object_point_lift(golden: Path, recorded: dict[str, np.ndarray]) -> None:
-    mapping = np.stack(
-        [np.load(golden / "object_points" / f"p2pmap_{view.name}_128.npz")["mapping"] for view in OBJECT_VIEWS]
-    )
+def test_object_point_lift(only: Callable[[str], Path], recorded: dict[str, np.ndarray]) -> None:
+    mapping = np.stack([np.load(only(f"object_points/p2pmap_{view.name}_*.npz"))["mapping"] for view in OBJECT_VIEWS])
     values = torch.from_numpy(recorded["point_values"])
     # The recorded values were averaged as they are: no pixel counts as inside the render.
     lift = PointLift(mapping, np.zeros(mapping.shape, dtype=bool), **_sizes(values, recorded["object_points_afford"]))

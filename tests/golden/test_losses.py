@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from interactvlm.mvloc.lift import PointLift, SoftLift
+from interactvlm.mvloc.lift import MeshLift, PointLift, SoftLift
 from interactvlm.mvloc.surfaces import SurfaceKind
 from interactvlm.training.losses import (
     affordance_loss,
@@ -22,7 +23,6 @@ from interactvlm.training.objective import SupervisedAnswer, training_objective
 
 HUMAN_VIEWS = ("topfront", "bottomfront", "topback", "bottomback")
 OBJECT_VIEWS = ("frontleft", "frontright", "backleft", "backright")
-MASK_THRESHOLD = 0.3
 VALUE = 1e-5
 GRADIENT = 1e-4
 
@@ -46,28 +46,13 @@ class Recorded:
         return self.lifts[sample](logits)
 
 
-def dense_mesh_lift(logits: Tensor, vertices: Tensor, weights: Tensor, count: int) -> Tensor:
-    """The object mesh lift written out: per-view weighted mean of pixels above 0.3, mean over views that have any."""
-    total, views = torch.zeros(count), torch.zeros(count)
-    for logit, ids, weight in zip(logits, vertices, weights, strict=True):
-        probability = torch.sigmoid(logit)
-        used = (ids[..., 0] >= 0) & (probability > MASK_THRESHOLD)
-        flat, share = ids[used].reshape(-1), weight[used].reshape(-1)
-        value = probability[used].repeat_interleave(ids.shape[-1])
-        top = torch.zeros(count).index_add(0, flat, share * value)
-        bottom = torch.zeros(count).index_add(0, flat, share)
-        total = total + top / torch.where(bottom > 0, bottom, 1.0)
-        views = views + (bottom > 0)
-    return total / views.clamp_min(1)
-
-
 @pytest.fixture(scope="module")
-def recorded(golden: Path) -> Recorded:
-    arrays = dict(np.load(golden / "losses" / "losses_128.npz"))
-    body_ids = np.load(golden / "body" / "pixel_to_vertex_map_128.npz")
-    body_weights = np.load(golden / "body" / "bary_coords_map_128.npz")
-    mesh = [np.load(golden / "object_mesh" / f"p2vmap_{view}_128.npz") for view in OBJECT_VIEWS]
-    points = [np.load(golden / "object_points" / f"p2pmap_{view}_128.npz")["mapping"] for view in OBJECT_VIEWS]
+def recorded(golden: Path, only: Callable[[str], Path]) -> Recorded:
+    arrays = dict(np.load(only("losses/losses_*.npz")))
+    body_ids = np.load(only("body/pixel_to_vertex_map_*.npz"))
+    body_weights = np.load(only("body/bary_coords_map_*.npz"))
+    mesh = [np.load(only(f"object_mesh/p2vmap_{view}_*.npz")) for view in OBJECT_VIEWS]
+    points = [np.load(only(f"object_points/p2pmap_{view}_*.npz"))["mapping"] for view in OBJECT_VIEWS]
 
     side = arrays["logits"].shape[-1]
     body_count, point_count = len(arrays["gt_3d_human0"]), len(arrays["gt_3d_points"])
@@ -78,12 +63,16 @@ def recorded(golden: Path) -> Recorded:
         grid=side,
     )
     on_points = PointLift(np.stack(points), arrays["gt_masks"][3] >= 0, count=point_count, grid=side)
-    mesh_ids = torch.from_numpy(np.stack([m["pixel_to_vertices_map"] for m in mesh])).long()
-    mesh_weights = torch.from_numpy(np.stack([m["bary_coords_map"] for m in mesh]))
+    on_mesh = MeshLift(
+        np.stack([m["pixel_to_vertices_map"] for m in mesh]),
+        np.stack([m["bary_coords_map"] for m in mesh]),
+        count=int(mesh[0]["num_vertices"]),
+        grid=side,
+    )
     lifts = (
         lambda x: on_body(x[None])[0],
         lambda x: on_body(x[None])[0],
-        lambda x: dense_mesh_lift(x, mesh_ids, mesh_weights, int(mesh[0]["num_vertices"])),
+        lambda x: on_mesh(x[None])[0],
         lambda x: on_points(x[None])[0],
     )
     return Recorded(json.loads((golden / "losses" / "losses.json").read_text()), arrays, lifts)

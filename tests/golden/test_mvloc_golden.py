@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from interactvlm.checkpoints.reader import WeightReader
-from interactvlm.geometry.cameras import HUMAN_VIEWS, OBJECT_VIEWS
+from interactvlm.geometry.cameras import OBJECT_VIEWS
 from interactvlm.geometry.pixel_maps import valid_pixels
 from interactvlm.mvloc.decoder import MaskPredictor, upsampled
 from interactvlm.mvloc.encoder import encoder_sizes, sam_input
@@ -46,35 +46,21 @@ def repeated(array: np.ndarray, side: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def official_body(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> OfficialBody:
-    folder = tmp_path_factory.mktemp("body")
-    with Image.open(golden / "body" / f"body_render_norm_{HUMAN_VIEWS[0].name}.png") as image:
-        side = image.width
-    for kind in ("pixel_to_vertex_map", "bary_coords_map"):
-        stored = np.load(golden / "body" / f"{kind}_128.npz")
-        np.savez(folder / f"{kind}_1024.npz", **{name: repeated(stored[name], side) for name in stored.files})
-    for path in (golden / "body").glob("body_render_norm_*.png"):
-        (folder / path.name).symlink_to(path.resolve())
-    return OfficialBody(folder, vertex_count=len(np.load(golden / "body" / "mesh.npz")["vertices"]))
-
-
-@pytest.fixture(scope="module")
-def surface_views(golden: Path, official_body: OfficialBody) -> dict[str, SurfaceViews]:
+def surface_views(golden: Path, only: Callable[[str], Path], official_body: OfficialBody) -> dict[str, SurfaceViews]:
     names = [view.name for view in OBJECT_VIEWS]
-    found = {"body": body_views(official_body, 1024)}
+    found = {"body": body_views(official_body, 0)}
     for key, pattern in (("object_mesh", "obj_render_color_{}.png"), ("object_points", "sam_{}.png")):
         folder = golden / key
         images = np.stack([np.asarray(Image.open(folder / pattern.format(n)).convert("RGB")) for n in names])
         side = images.shape[1]
         if key == "object_mesh":
-            maps = [np.load(folder / f"p2vmap_{n}_128.npz") for n in names]
+            maps = [np.load(only(f"{key}/p2vmap_{n}_*.npz")) for n in names]
             ids = np.stack([repeated(m["pixel_to_vertices_map"], side) for m in maps])
             weights = np.stack([repeated(m["bary_coords_map"], side) for m in maps])
             count = int(maps[0]["num_vertices"])
         else:
-            ids = np.stack([repeated(np.load(folder / f"p2pmap_{n}_128.npz")["mapping"], side) for n in names])[
-                ..., None
-            ]
+            mappings = [np.load(only(f"{key}/p2pmap_{n}_*.npz"))["mapping"] for n in names]
+            ids = np.stack([repeated(mapping, side) for mapping in mappings])[..., None]
             weights = np.ones(ids.shape, dtype=np.float32)
             count = len(np.load(folder / "points.npz")["xyz"])
         found[key] = SurfaceViews(

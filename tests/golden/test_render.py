@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,19 +33,14 @@ Arrays = dict[str, np.ndarray]
 SMALLEST_EXACT_FACE = 0.1
 
 
-def only(folder: Path, pattern: str) -> Path:
-    (path,) = folder.glob(pattern)
-    return path
-
-
 @pytest.fixture(scope="module")
 def recorded(golden: Path) -> Arrays:
     return dict(np.load(golden / "render" / "cameras.npz"))
 
 
 @pytest.fixture(scope="module")
-def raster(golden: Path) -> Arrays:
-    return dict(np.load(only(golden / "render", "raster_*.npz")))
+def raster(only: Callable[[str], Path]) -> Arrays:
+    return dict(np.load(only("render/raster_*.npz")))
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +128,8 @@ def test_rasterize(raster: Arrays, views: list[View], cameras: FoVCameras, backe
 
 
 @pytest.mark.parametrize(("paint", "view_set"), [("normal", HUMAN_VIEWS), ("nocs", OBJECT_VIEWS)])
-def test_shading(golden: Path, raster: Arrays, paint: str, view_set: tuple[View, ...]) -> None:
-    shaded = np.load(only(golden / "render", "shaded_*.npz"))
+def test_shading(only: Callable[[str], Path], raster: Arrays, paint: str, view_set: tuple[View, ...]) -> None:
+    shaded = np.load(only("render/shaded_*.npz"))
     mesh = Mesh(raster["vertices"], raster["faces"])
     colours = normal_colours(mesh) if paint == "normal" else nocs_colours(mesh.vertices)
     np.testing.assert_allclose(colours, shaded[f"{paint}_colours"], atol=1e-5)
@@ -149,8 +145,8 @@ def test_shading(golden: Path, raster: Arrays, paint: str, view_set: tuple[View,
             assert np.abs(to_uint8(images)[j] / 255 - expected)[same].max() <= 2 / 255
 
 
-def test_points(golden: Path) -> None:
-    recorded = np.load(only(golden / "render", "points_*.npz"))
+def test_points(only: Callable[[str], Path]) -> None:
+    recorded = np.load(only("render/points_*.npz"))
     size = recorded[f"{OBJECT_VIEWS[0].name}_depth"].shape
     cameras = look_at(OBJECT_VIEWS)
     rendered = render_points(PointCloud(recorded["points"]), recorded["colours"], cameras, size)
@@ -183,19 +179,19 @@ def _assert_same_maps(found: Fragments, mesh: Mesh, ids: list[np.ndarray], weigh
         assert np.abs(maps.weights[j] - expected_weights)[same].max() <= 1.5 / 1024
 
 
-def test_body_maps(golden: Path) -> None:
+def test_body_maps(golden: Path, only: Callable[[str], Path]) -> None:
     body = np.load(golden / "body" / "mesh.npz")
     mesh = Mesh(body["vertices"], body["faces"])
-    ids = np.load(only(golden / "body", "pixel_to_vertex_map_*.npz"))
-    weights = np.load(only(golden / "body", "bary_coords_map_*.npz"))
+    ids = np.load(only("body/pixel_to_vertex_map_*.npz"))
+    weights = np.load(only("body/bary_coords_map_*.npz"))
     names = [view.name for view in HUMAN_VIEWS]
     found = rasterize(mesh, look_at(HUMAN_VIEWS), ids[names[0]].shape[:2])
     _assert_same_maps(found, mesh, [ids[name] for name in names], [weights[name] for name in names])
 
 
-def test_object_mesh_maps(golden: Path) -> None:
+def test_object_mesh_maps(golden: Path, only: Callable[[str], Path]) -> None:
     mesh = load_mesh(golden / "object_mesh" / "object_mesh.obj", file_type="obj")
-    files = [np.load(only(golden / "object_mesh", f"p2vmap_{view.name}_*.npz")) for view in OBJECT_VIEWS]
+    files = [np.load(only(f"object_mesh/p2vmap_{view.name}_*.npz")) for view in OBJECT_VIEWS]
     assert all(int(file["num_vertices"]) == len(mesh.vertices) for file in files)
     ids = [file["pixel_to_vertices_map"] for file in files]
     found = rasterize(mesh, look_at(at_distance(OBJECT_VIEWS, OBJECT_DISTANCE_RENDERED)), ids[0].shape[:2])

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,22 +35,6 @@ class Step:
     gradients: dict[str, torch.Tensor]
 
 
-def repeated(array: np.ndarray, side: int) -> np.ndarray:
-    times = side // len(array)
-    return np.repeat(np.repeat(array, times, axis=0), times, axis=1)
-
-
-def official_body(golden: Path, folder: Path) -> OfficialBody:
-    for path in (golden / "body").glob("body_render_norm_*.png"):
-        (folder / path.name).symlink_to(path.resolve())
-        with Image.open(path) as render:
-            side = render.width
-    for kind in ("pixel_to_vertex_map", "bary_coords_map"):
-        stored = np.load(golden / "body" / f"{kind}_128.npz")
-        np.savez(folder / f"{kind}_1024.npz", **{name: repeated(stored[name], side) for name in stored.files})
-    return OfficialBody(folder, vertex_count=len(np.load(golden / "body" / "mesh.npz")["vertices"]))
-
-
 @pytest.fixture(scope="module")
 def recorded(golden: Path) -> dict[str, np.ndarray]:
     return dict(np.load(golden / "contact_expected" / "train_step.npz"))
@@ -59,24 +43,25 @@ def recorded(golden: Path) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def examples(
     golden: Path,
+    only: Callable[[str], Path],
     release: dict[str, Path],
+    official_body: OfficialBody,
     samples: Samples,
     recorded: dict[str, np.ndarray],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> list[TrainingExample]:
     config = ReleaseConfig.from_folder(release["contact"])
     tower = VisionTower.from_folder(
-        golden / "clip-vit-tiny-patch14",
+        only("clip-vit-*"),
         select_layer=config.mm_vision_select_layer,
         pool=config.vision_pool,
         device="cpu",
         dtype=torch.float32,
     )
-    body = official_body(golden, tmp_path_factory.mktemp("body"))
     localizer = ContactLocalizer.from_folder(
-        release["contact"], body=body, cache_dir=tmp_path_factory.mktemp("embeddings")
+        release["contact"], body=official_body, cache_dir=tmp_path_factory.mktemp("embeddings")
     )
-    views, prepared = body_views(body, 0), localizer.body
+    views, prepared = body_views(official_body, 0), localizer.body
     # Tensors made in inference mode cannot take part in training: cloned.
     surface = Surface(prepared.identity, prepared.kind, prepared.embeddings.clone(), prepared.lift, prepared.valid)
 

@@ -12,11 +12,12 @@ import torch
 from PIL import Image
 
 from interactvlm.checkpoints.reader import WeightReader
+from interactvlm.config import Settings
+from interactvlm.loading import load_language, open_checkpoint
 from interactvlm.types import ContactAnswer, Question, Task
 from interactvlm.vlm.decoding import Prefix, decode_greedily, prefill_prefixes
 from interactvlm.vlm.model import ContactVLM
 from interactvlm.vlm.network import official_parameters
-from interactvlm.vlm.prompts import DemoQuirks
 
 Arrays = dict[str, np.ndarray]
 Samples = dict[str, list[tuple[dict[str, Any], Arrays]]]
@@ -27,18 +28,20 @@ MV_LOC = ("model.visual_model.", "cam_pose_encoder.", "attention_splitter.")
 
 
 @pytest.fixture(scope="module")
-def load(golden: Path, release: dict[str, Path]) -> Callable[[str], ContactVLM]:
+def load(only: Callable[[str], Path], release: dict[str, Path]) -> Callable[..., ContactVLM]:
     loaded: dict[str, ContactVLM] = {}
 
-    def get(name: str, dtype: torch.dtype = torch.float32) -> ContactVLM:
+    def get(name: str, dtype: str = "float32") -> ContactVLM:
         key = f"{name} {dtype}"
         if key not in loaded:
-            loaded[key] = ContactVLM.from_folder(
-                release[name],
-                vision_tower=golden / "clip-vit-tiny-patch14",
-                quirks=DemoQuirks(quoted_object_question=True),
+            settings = Settings(
+                model=str(release[name]),
+                vision_tower=str(only("clip-vit-*")),
+                device="cpu",
                 dtype=dtype,
+                object_question="demo",
             )
+            loaded[key] = load_language(open_checkpoint(settings))
         return loaded[key]
 
     return get
@@ -220,7 +223,7 @@ def _assert_same(a: ContactAnswer, b: ContactAnswer) -> None:
 def test_bfloat16_stays_close(golden: Path, samples: Samples, load: Callable[..., ContactVLM]) -> None:
     # Random weights exaggerate rounding: ids equal, embeddings nearly parallel, no more is asked.
     recorded = np.load(golden / "contact_expected" / "bf16_sample_0.npz")
-    vlm = load("contact", torch.bfloat16)
+    vlm = load("contact", "bfloat16")
     sample, arrays = samples["contact"][0]
     ((answer,),) = vlm.answer([_photo(golden, sample)], [[_question(sample)]])
     prompt = len(arrays["input_ids"])
