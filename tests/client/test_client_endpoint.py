@@ -1,69 +1,17 @@
 from __future__ import annotations
 
-import datetime
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from grpc import aio
 
 from interactvlm.client import AsyncClient, Endpoint, ServerUnavailableError, Tls
 from interactvlm.errors import InputError
 from interactvlm.v1 import contact_service_pb2_grpc
+from tests.client.authority import Authority
 from tests.client.stub_contact_service import Stub
-
-
-@dataclass(frozen=True)
-class Authority:
-    """A certificate authority that lives as long as a test."""
-
-    folder: Path
-    name: str
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_key", ec.generate_private_key(ec.SECP256R1()))
-        object.__setattr__(self, "_certificate", self._sign(self.name, self._key.public_key(), authority=True))
-        self.ca.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
-
-    @property
-    def ca(self) -> Path:
-        return self.folder / f"{self.name}.pem"
-
-    def issue(self, name: str) -> tuple[Path, Path]:
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate_file, key_file = self.folder / f"{name}.pem", self.folder / f"{name}.key"
-        certificate_file.write_bytes(self._sign(name, key.public_key()).public_bytes(serialization.Encoding.PEM))
-        key_file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        return certificate_file, key_file
-
-    def _sign(self, name: str, public_key: ec.EllipticCurvePublicKey, *, authority: bool = False) -> x509.Certificate:
-        now = datetime.datetime.now(datetime.UTC)
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.name)])
-        alternatives = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(issuer)
-            .public_key(public_key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
-            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
 
 
 @pytest.fixture
