@@ -120,9 +120,11 @@ def _scan(
         vx, vy, vz = view[c, 0] - view[a, 0], view[c, 1] - view[a, 1], view[c, 2] - view[a, 2]
         nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
         distance = nx * view[a, 0] + ny * view[a, 1] + nz * view[a, 2]
-        scale = (nx * nx + ny * ny + nz * nz) * (view[a, 0] ** 2 + view[a, 1] ** 2 + view[a, 2] ** 2)
-        if distance * distance <= 1e-20 * scale:
-            continue  # seen exactly edge-on, or without area
+        area = nx * nx + ny * ny + nz * nz
+        squared = view[a, 0] ** 2 + view[a, 1] ** 2 + view[a, 2] ** 2
+        # Seen exactly edge-on, or so small (3 micrometres at a metre) that rounding would rule its barycentrics.
+        if distance * distance <= 1e-20 * area * squared or area <= 1e-22 * squared * squared:
+            continue
         inverse = 1.0 / distance
         slope_x = -nx * inverse / focal[0]
         slope_y = -ny * inverse / focal[1]

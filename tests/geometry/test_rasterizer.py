@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -68,6 +68,19 @@ def test_nearer_face_hides_farther_whatever_the_order(backend: str) -> None:
         np.testing.assert_allclose(found.depth, 2, rtol=1e-6)
 
 
+def _needle(axis: int) -> np.ndarray:
+    """A face of a length of one metre that is narrower than any float can resolve, and nothing else."""
+    vertices = np.zeros((9, 3), np.float32)
+    vertices[0, axis] = 1e-20
+    vertices[1, 1 - axis] = 1
+    return vertices
+
+
+_ONE_FACE = np.array([[0, 1, 2]] + [[2, 2, 2]] * 4, np.int32)
+
+
+@example(_needle(0), _ONE_FACE)
+@example(_needle(1), _ONE_FACE)
 @given(
     hnp.arrays(np.float32, (9, 3), elements=st.floats(-4, 4, width=32)),
     hnp.arrays(np.int32, (5, 3), elements=st.integers(0, 8)),
