@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactvlm.config import Settings
-from interactvlm.errors import MissingDependencyError
+from interactvlm.errors import CancelledError, MissingDependencyError
 from interactvlm.loading import load_language, load_localizer, open_checkpoint
 from interactvlm.pipeline import Pipeline
 from interactvlm.stages import CallContext, PersonChoice
@@ -101,8 +101,9 @@ class LocalLanguage:
 
         try:
             return await self._worker.run(work, context)
-        finally:
+        except CancelledError:
             context.check()  # a stop in the middle is told as what it was: a deadline or a cancellation
+            raise
 
 
 class LocalLocalization:
