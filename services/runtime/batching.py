@@ -19,7 +19,7 @@ from opentelemetry import trace
 from interactvlm.errors import CancelledError, DeadlineExceededError, InputError
 from services.runtime import metrics
 from services.runtime.batch_queue import BatchLimits, BatchQueue, Entry, Selection
-from services.runtime.calls import Call
+from services.runtime.calls import Call, Priority
 from services.runtime.device import DeviceWorker, settle
 from services.runtime.errors import DeadlineTooShort, Draining, QueueFull, reason_of
 from services.runtime.latency import LatencyModel
@@ -72,6 +72,10 @@ class Batcher(Generic[Item, Result]):
         self._empty = asyncio.Event()
         self._empty.set()
         self._pending_gauge = metrics.PENDING.labels(name)
+        self._queue_seconds = [metrics.QUEUE_SECONDS.labels(name, priority.wire) for priority in Priority]
+        self._compute_seconds = metrics.COMPUTE_SECONDS.labels(name)
+        self._batch_items = metrics.BATCH_ITEMS.labels(name)
+        self._batch_cost = metrics.BATCH_COST.labels(name)
         worker.attach(self)
 
     @property
@@ -184,11 +188,11 @@ class Batcher(Generic[Item, Result]):
 
     def _answer(self, entries: list[Entry], results: Sequence[Any], began: float, seconds: float) -> None:
         for entry, result in zip(entries, results, strict=True):
-            metrics.QUEUE_SECONDS.labels(self._name, entry.priority.wire).observe(began - entry.arrived)
+            self._queue_seconds[entry.priority].observe(began - entry.arrived)
             settle(entry.ticket.future, result)
-        metrics.COMPUTE_SECONDS.labels(self._name).observe(seconds)
-        metrics.BATCH_ITEMS.labels(self._name).observe(len(entries))
-        metrics.BATCH_COST.labels(self._name).observe(sum(entry.cost for entry in entries))
+        self._compute_seconds.observe(seconds)
+        self._batch_items.observe(len(entries))
+        self._batch_cost.observe(sum(entry.cost for entry in entries))
         self._leave(len(entries))
 
     # On the device's thread.
@@ -213,10 +217,10 @@ class Batcher(Generic[Item, Result]):
                 return
             results = [error]
         ended = time.monotonic()
+        self._post(lambda: self._answer(entries, results, began, ended - began))
         if first:
             with self._worker.lock:
                 self._latency.observe(sum(entry.cost for entry in entries), ended - began, ended)
-        self._post(lambda: self._answer(entries, results, began, ended - began))
 
     def _still_wanted(self, entries: list[Entry], now: float) -> list[Entry]:
         """The entries of a failed batch that may start again."""

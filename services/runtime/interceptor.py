@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
@@ -212,8 +213,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _record(self, turn: _Turn, code: str, reason: str) -> None:
         seconds = time.monotonic() - turn.began
-        metrics.CALLS.labels(turn.method, code, reason).inc()
-        metrics.CALL_SECONDS.labels(turn.method).observe(seconds)
+        _ended(turn.method, code, reason).inc()
+        _seconds(turn.method).observe(seconds)
         if turn.span is not None and turn.span.is_recording():
             turn.span.set_attribute("rpc.grpc.status", code)
             turn.span.set_attribute("interactvlm.request_id", turn.request_id)
@@ -233,6 +234,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             _calls_log.info("call", extra={"fields": fields})
 
 
+# Looking a metric's labels up costs more than counting; methods, codes and reasons are few.
+_ended = cache(metrics.CALLS.labels)
+_seconds = cache(metrics.CALL_SECONDS.labels)
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 

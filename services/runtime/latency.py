@@ -7,6 +7,9 @@ from collections import deque
 
 __all__ = ["LatencyModel"]
 
+#: A fit takes a tenth of a millisecond: not after every batch of a fast device.
+_REFIT_EVERY = 8
+
 
 class LatencyModel:
     """A line through the last batches' (cost, seconds), robust against single hiccups.
@@ -26,6 +29,7 @@ class LatencyModel:
         self._least = least
         self._trust = trust_seconds
         self._last = float("-inf")
+        self._unseen = 0
         self._slope = 0.0
         self._offset = 0.0
         self._excess = 0.0
@@ -34,7 +38,9 @@ class LatencyModel:
         """A batch of `cost` took `seconds` and ended at `now`."""
         self._samples.append((cost, seconds))
         self._last = now
-        if len(self._samples) >= self._least:
+        self._unseen += 1
+        if len(self._samples) >= self._least and (self._unseen >= _REFIT_EVERY or len(self._samples) < _REFIT_EVERY):
+            self._unseen = 0
             self._fit()
 
     def predict(self, cost: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -24,6 +25,9 @@ from services.runtime.tracing import Tracing
 __all__ = ["Server", "Service", "serve"]
 
 _log = logging.getLogger(__name__)
+#: The event loop shares the interpreter with the device's and the exporter's threads: 5 ms, Python's default, would be
+#: added to a call each time one of them computes in Python.
+_SWITCH_SECONDS = 0.0005
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -197,6 +201,7 @@ async def serve(
         InputError: the configuration cannot be used.
     """
     configure_logging(config.log_level)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     loop = asyncio.get_running_loop()
     ending, hurry = asyncio.Event(), asyncio.Event()
 

@@ -41,7 +41,9 @@ class Tracing:
             exporter = OTLPSpanExporter(endpoint=endpoint, insecure=not endpoint.startswith("https://"), timeout=5)
         if exporter is not None:
             self._provider = TracerProvider(resource=Resource.create({"service.name": service}))
-            self._provider.add_span_processor(BatchSpanProcessor(exporter))
+            self._provider.add_span_processor(
+                BatchSpanProcessor(exporter, schedule_delay_millis=1000, max_export_batch_size=128)
+            )
         self._tracer = self._provider.get_tracer("interactvlm") if self._provider else None
 
     def serve(self, method: str, traceparent: str | None) -> Span | None:
