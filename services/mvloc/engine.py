@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interactvlm.errors import QuestionError
+from interactvlm.errors import InputError, QuestionError
 from interactvlm.geometry.mesh import Mesh, PointCloud
 from services.mvloc.config import MvlocConfig
 from services.mvloc.model import Contacts, Item, LocalizationModel, locate_batch
@@ -26,6 +26,7 @@ __all__ = ["SURFACE_COST", "LocalizationEngine"]
 
 #: What rendering and encoding a new object costs, in embeddings.
 SURFACE_COST = 32.0
+_PROBABILITY_BYTES = 4
 
 
 class LocalizationEngine:
@@ -87,6 +88,7 @@ class LocalizationEngine:
 
         Raises:
             MeshMissing: this owner's mesh is not (or no longer) here.
+            InputError: the answer would exceed the server's largest message.
         """
         if not model.localizer.config.has_object_head:
             raise QuestionError("checkpoint_sha256", "names a checkpoint without an object head")
@@ -95,6 +97,13 @@ class LocalizationEngine:
             raise MeshMissing(
                 f"mesh_sha256: {mesh_sha256} is not held here; send it with PutMesh, then repeat",
                 metadata={"mesh_sha256": mesh_sha256},
+            )
+        count = len(surface.xyz if isinstance(surface, PointCloud) else surface.vertices)
+        most = self._config.server.max_response_bytes // (2 * _PROBABILITY_BYTES)  # half: masks may come along
+        if count * len(tokens) > most:
+            raise InputError(
+                "queries",
+                f"are {len(tokens)} on {count} vertices; the limit of both multiplied is {most}: ask in parts",
             )
         return await self._batcher.submit(Item(model, surface, embeddings, tokens), call)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -67,7 +68,7 @@ class MvlocService(mvloc_service_pb2_grpc.MvlocServiceServicer):
         model = self._model(request.checkpoint_sha256)
         embeddings, tokens = _queries(request.queries, model.channels)
         contacts = await self.engine.locate_body(model, embeddings, tokens, call=current_call())
-        return _response(contacts, model, model.body.topology, request.include_view_logits)
+        return await _response(contacts, model, model.body.topology, request.include_view_logits)
 
     async def LocateObject(  # noqa: N802 - the contract's name
         self, request: mvloc_service_pb2.LocateObjectRequest, context: _Context
@@ -77,7 +78,7 @@ class MvlocService(mvloc_service_pb2_grpc.MvlocServiceServicer):
         embeddings, tokens = _queries(request.queries, model.channels)
         mesh_sha256 = decode_sha256(request.mesh_sha256, field="mesh_sha256")
         contacts = await self.engine.locate_object(model, mesh_sha256, embeddings, tokens, call=current_call())
-        return _response(contacts, model, mesh_sha256, request.include_view_logits)
+        return await _response(contacts, model, mesh_sha256, request.include_view_logits)
 
     async def PutMesh(  # noqa: N802 - the contract's name
         self, request: mvloc_service_pb2.PutMeshRequest, context: _Context
@@ -126,11 +127,15 @@ def _queries(
     return np.stack([embedding for embedding, _ in decoded]), tuple(token for _, token in decoded)
 
 
-def _response(
+async def _response(
     contacts: Contacts, model: LocalizationModel, surface: str, view_logits: bool
 ) -> mvloc_service_pb2.LocateResponse:
-    return mvloc_service_pb2.LocateResponse(
-        contacts=[encode_contact(contact, view_logits=view_logits) for contact in contacts],
-        model=encode_identity(model.identity),
-        surface=surface,
-    )
+    def encode() -> mvloc_service_pb2.LocateResponse:
+        return mvloc_service_pb2.LocateResponse(
+            contacts=[encode_contact(contact, view_logits=view_logits) for contact in contacts],
+            model=encode_identity(model.identity),
+            surface=surface,
+        )
+
+    # A view's mask takes milliseconds to convert: not on the event loop, where every call waits.
+    return await asyncio.to_thread(encode) if view_logits else encode()

@@ -19,6 +19,7 @@ from interactvlm.errors import InputError
 from interactvlm.types import ModelIdentity
 from services.runtime.device import DeviceWorker
 from services.runtime.errors import CheckpointNotLive, Loading, Unavailable
+from services.runtime.metrics import CHECKPOINT_REQUESTS
 
 __all__ = ["Canary", "LiveModels", "StageModel"]
 
@@ -107,12 +108,9 @@ class LiveModels(Generic[M]):
             Loading: none is.
         """
         if checkpoint_sha256:
-            try:
-                return self._live[checkpoint_sha256].model
-            except KeyError:
-                raise CheckpointNotLive(
-                    f"checkpoint_sha256: {checkpoint_sha256[:64]} is not live here; live: {', '.join(self._live)}"
-                ) from None
+            named = self._named(checkpoint_sha256)
+            CHECKPOINT_REQUESTS.labels(checkpoint_sha256, "pinned").inc()
+            return named.model
         if not self._live:
             raise Loading("no checkpoint is in memory yet", retry_after=1.0)
         total = 0.0
@@ -121,6 +119,7 @@ class LiveModels(Generic[M]):
             total += live.weight
         chosen = max(self._live.values(), key=lambda live: (live.credit, live.weight))
         chosen.credit -= total
+        CHECKPOINT_REQUESTS.labels(chosen.model.identity.checkpoint_hash, "by weight").inc()
         return chosen.model
 
     def default(self) -> M:
@@ -128,10 +127,6 @@ class LiveModels(Generic[M]):
         if not self._live:
             raise Loading("no checkpoint is in memory yet", retry_after=1.0)
         return max(self._live.values(), key=lambda live: live.weight).model
-
-    def pinned(self, checkpoint_sha256: str) -> M:
-        """The pinned model, the default one where none is named; raises as `choose` does."""
-        return self.choose(checkpoint_sha256) if checkpoint_sha256 else self.default()
 
     def weights(self) -> list[tuple[M, float]]:
         """All models and their shares of unpinned requests, which add up to 1."""
@@ -171,7 +166,7 @@ class LiveModels(Generic[M]):
                 await self._replace(self._settings(arguments))
             case "weights":
                 for name in arguments:
-                    self.choose(str(name))
+                    self._named(name)
                 self._set_weights({name: _check_weight(name, value) for name, value in arguments.items()})
             case "unload":
                 _only(arguments, "checkpoint_sha256")
@@ -179,6 +174,14 @@ class LiveModels(Generic[M]):
             case _:
                 return None
         return {"models": [self._describe(live) for live in self._live.values()], "in_memory": len(self._in_memory)}
+
+    def _named(self, sha256: str) -> _Live[M]:
+        try:
+            return self._live[sha256]
+        except KeyError:
+            raise CheckpointNotLive(
+                f"checkpoint_sha256: {sha256[:64]} is not live here; live: {', '.join(self._live)}"
+            ) from None
 
     async def _add(self, settings: Settings, weight: float) -> None:
         async with self._changing:
@@ -231,10 +234,10 @@ class LiveModels(Generic[M]):
             live.weight, live.credit = merged[name], 0.0
 
     def _unload(self, sha256: str) -> None:
-        self.pinned(sha256)
         rest = [live.weight for name, live in self._live.items() if name != sha256]
         if not sha256 or not sum(rest):
             raise InputError("checkpoint_sha256", "must name a checkpoint beside which another with a weight is live")
+        self._named(sha256)
         del self._live[sha256]
         gc.collect()
 

@@ -17,6 +17,7 @@ __all__ = [
     "CALLS",
     "CALLS_IN_FLIGHT",
     "CALL_SECONDS",
+    "CHECKPOINT_REQUESTS",
     "COMPUTE_SECONDS",
     "DROPPED",
     "PENDING",
@@ -52,4 +53,10 @@ PENDING = Gauge("interactvlm_pending", "Items that wait or run.", ["batcher"], r
 DROPPED = Counter("interactvlm_dropped", "Items that never ran, by reason.", ["batcher", "reason"], registry=REGISTRY)
 CACHE_REQUESTS = Counter(
     "interactvlm_cache_requests", "Look-ups of a cache, by result (hit, miss).", ["cache", "result"], registry=REGISTRY
+)
+CHECKPOINT_REQUESTS = Counter(
+    "interactvlm_checkpoint_requests",
+    "Requests by the checkpoint that took them and how it was chosen (pinned, by weight).",
+    ["checkpoint_sha256", "choice"],
+    registry=REGISTRY,
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from interactvlm.vlm.preprocess import PreparedPhoto
 from services.runtime.batching import Batcher
 from services.runtime.calls import Call
 from services.runtime.device import DeviceWorker
+from services.runtime.errors import QueueFull
 from services.runtime.live_models import LiveModels
 from services.runtime.owner_cache import OwnerCache
 from services.vlm.config import VlmConfig
@@ -60,6 +62,7 @@ class LanguageEngine:
             worker=self.worker,
             name="vlm",
         )
+        self._waiting_bytes = 0
         self._cache: OwnerCache[ContactAnswer] = OwnerCache(
             "answers", max_bytes=config.answer_cache_bytes, size=_answer_size
         )
@@ -85,6 +88,7 @@ class LanguageEngine:
         read_photo: Callable[[], NDArray[np.uint8]],
         questions: Sequence[Question],
         *,
+        photo_bytes: int,
         fast: bool,
         checkpoint_sha256: str,
         call: Call,
@@ -94,6 +98,7 @@ class LanguageEngine:
         Args:
             read_photo: gives upright RGB uint8 [H, W, 3]; called on a decoding thread.
             questions: at least one.
+            photo_bytes: what the photo takes in memory until it is read.
             fast: force the answers' beginnings.
             checkpoint_sha256: which live checkpoint; "" for one by weight.
             call: whose, until when.
@@ -106,7 +111,8 @@ class LanguageEngine:
         """
         model = self.models.choose(checkpoint_sha256)
         model.check(questions)
-        photo, sha256 = await self._prepare(read_photo, model, call)
+        with self._room(photo_bytes):
+            photo, sha256 = await self._prepare(read_photo, model, call)
 
         def key(question: Question) -> tuple[object, ...]:
             return (model.identity.checkpoint_hash, sha256, question, fast)
@@ -128,6 +134,20 @@ class LanguageEngine:
             owner = arguments.get("owner")
             return {"forgotten": self._cache.clear(None if owner is None else str(owner))}
         return await self.models.admin(command, arguments)
+
+    @contextmanager
+    def _room(self, size: int) -> Iterator[None]:
+        if self._waiting_bytes and self._waiting_bytes + size > self._config.waiting_photo_bytes:
+            raise QueueFull(
+                f"{self._waiting_bytes} bytes of photos wait to be decoded; the limit is "
+                f"{self._config.waiting_photo_bytes}",
+                retry_after=0.5,
+            )
+        self._waiting_bytes += size
+        try:
+            yield
+        finally:
+            self._waiting_bytes -= size
 
     async def _prepare(
         self, read_photo: Callable[[], NDArray[np.uint8]], model: LanguageModel, call: Call

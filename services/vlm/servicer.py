@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import grpc
+import numpy as np
+from numpy.typing import NDArray
 
 from interactvlm.errors import InputError, PhotoError, QuestionError
 from interactvlm.pipeline import MAX_QUESTIONS
@@ -65,16 +67,25 @@ class VlmService(vlm_service_pb2_grpc.VlmServiceServicer):
             raise QuestionError("questions", f"are {count}; there must be 1 to {MAX_QUESTIONS}")
         questions = [decode_question(message, field=f"questions[{i}]") for i, message in enumerate(request.questions)]
         checkpoint = request.checkpoint_sha256
+        image = request.WhichOneof("image") or "image"
+
+        def read_photo() -> NDArray[np.uint8]:
+            try:
+                return decode_image(request)
+            finally:
+                request.ClearField("image")  # only the prepared photo waits in the queue
+
         try:
             answered = await self.engine.answer(
-                lambda: decode_image(request),
+                read_photo,
                 questions,
+                photo_bytes=request.ByteSize(),
                 fast=request.fast,
                 checkpoint_sha256=decode_sha256(checkpoint, field="checkpoint_sha256") if checkpoint else "",
                 call=current_call(),
             )
         except PhotoError as error:
-            raise PhotoError(request.WhichOneof("image") or "image", error.problem) from None
+            raise PhotoError(image, error.problem) from None
         return vlm_service_pb2.AnswerResponse(
             answers=map(encode_answer, answered.answers),
             model=encode_identity(answered.identity),

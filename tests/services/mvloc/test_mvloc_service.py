@@ -219,6 +219,20 @@ async def test_the_mesh_cache_is_bounded(mvloc_config: MvlocConfig, start: Any, 
         assert len((await small.stub.LocateObject(on_object(small, second, EMBEDDINGS[:1], ["[OSEG]"]))).contacts) == 1
 
 
+async def test_answers_larger_than_a_message_are_refused_first(
+    mvloc_config: MvlocConfig, start: Any, mesh: Mesh, calls: list[tuple[str, int]]
+) -> None:
+    server = replace(mvloc_config.server, max_response_bytes=2 * 4 * len(mesh.vertices))
+    async with start(replace(mvloc_config, server=server)) as narrow:
+        await narrow.stub.PutMesh(encode_surface(mesh))
+        calls.clear()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await narrow.stub.LocateObject(on_object(narrow, mesh, EMBEDDINGS[:2], OBJECT))
+        assert reason(caught.value) == ("INVALID_ARGUMENT", "INPUT_INVALID", ["queries"])
+        assert calls == []
+        await narrow.stub.LocateObject(on_object(narrow, mesh, EMBEDDINGS[:1], ["[OSEG]"]))
+
+
 async def test_a_known_body_needs_no_image_encoder(
     running: Any, mvloc_config: MvlocConfig, start: Any, encoded: list[int], mesh: Mesh
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -15,9 +16,10 @@ from grpc_status import rpc_status
 from interactvlm.types import ContactAnswer, Question, Task
 from interactvlm.v1 import vlm_service_pb2
 from interactvlm.vlm.model import ContactVLM
-from interactvlm.wire import decode_answer, encode_question, to_tensor
+from interactvlm.wire import decode_answer, decode_image, encode_question, to_tensor
 from services.runtime.calls import OWNER_KEY
 from services.runtime.metrics import CACHE_REQUESTS
+from services.vlm.config import VlmConfig
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -187,6 +189,30 @@ async def test_answers_are_kept_for_their_owner_only(
     assert (await running.service.admin("clear-cache", {"owner": "alice"}))["forgotten"] == 7
     assert not (await ask(running, request(photos[0]), "alice")).cached
     assert (await ask(running, request(photos[0]), "bob")).cached
+
+
+async def test_photos_that_wait_are_bounded(
+    vlm_config: VlmConfig, start: Any, photos: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, release = threading.Event(), threading.Event()
+
+    def slow(message: Any) -> np.ndarray:
+        began.set()
+        release.wait(30)
+        return decode_image(message)
+
+    monkeypatch.setattr("services.vlm.servicer.decode_image", slow)
+    async with start(replace(vlm_config, waiting_photo_bytes=len(photos[0]) + 1000)) as narrow:
+        first = asyncio.create_task(ask(narrow, request(photos[0]), "first"))
+        await asyncio.to_thread(began.wait, 30)
+        try:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await ask(narrow, request(photos[1]), "second")
+        finally:
+            release.set()
+        assert reason(caught.value)[:2] == ("RESOURCE_EXHAUSTED", "QUEUE_FULL")
+        assert len((await first).answers) == len(QUESTIONS)
+        assert len((await ask(narrow, request(photos[1]), "second")).answers) == len(QUESTIONS)
 
 
 async def test_model_information(running: Any) -> None:
