@@ -91,7 +91,7 @@ def release() -> None:
 
 def _compile(out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        include = _google_protos(Path(folder) / "googleapis")
+        include = google_protos(Path(folder) / "googleapis")
         files = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
         well_known = Path(grpc_tools.__file__).parent / "_proto"
         plugins = [
@@ -106,11 +106,11 @@ def _workspace(folder: Path) -> Path:
     """A buf workspace with our protos and Google's."""
     (folder / "buf.yaml").write_text(_BUF_YAML)
     shutil.copytree(PROTOS, folder / "protos", ignore=shutil.ignore_patterns("*.binpb"))
-    _google_protos(folder / "googleapis")
+    google_protos(folder / "googleapis")
     return folder
 
 
-def _google_protos(target: Path) -> Path:
+def google_protos(target: Path) -> Path:
     """Google's common protos under the names that their registered descriptors have."""
     for file in importlib.metadata.files("googleapis-common-protos") or []:
         if file.suffix == ".proto":

@@ -14,6 +14,7 @@ from google.rpc import status_pb2
 
 from interactvlm.body import load_template
 from interactvlm.geometry.load import load_mesh, load_point_cloud
+from interactvlm.geometry.mesh import Mesh
 from interactvlm.types import Box, ModelIdentity, Prediction, Task, TaskResult
 from interactvlm.v1 import contact_service_pb2 as pb
 from interactvlm.v1 import contact_service_pb2_grpc as pb_grpc
@@ -138,7 +139,9 @@ class Stub(pb_grpc.ContactServiceServicer):
         surface = load(data, file_type=pieces[0].file_type)
         self.uploads += 1
         self.meshes[surface.content_hash] = surface
-        return pb.Mesh(name=f"meshes/{surface.content_hash}", sha256=surface.content_hash)
+        count = len(surface.vertices if isinstance(surface, Mesh) else surface.xyz)
+        name = f"meshes/{surface.content_hash}"
+        return pb.Mesh(name=name, sha256=surface.content_hash, vertex_count=count)
 
     async def GetMesh(self, request: pb.GetMeshRequest, context: Any) -> pb.Mesh:
         sha256 = request.name.removeprefix("meshes/")
