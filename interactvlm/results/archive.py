@@ -7,6 +7,8 @@ npz; each result names its arrays there:
 - `vertex_ids_{i}` int32 [n], the vertices at or above the threshold
 - `view_logits_{i}` float16 [J, 256, 256], absent for an answer without a contact token. Half precision is the only
   loss: about three decimal digits of a logit; what lies beyond +-65504 is clamped.
+
+The npz also carries `trained` (bool) and `notice` (text) of the model, for a reader who opens nothing but the npz.
 """
 
 from __future__ import annotations
@@ -20,10 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interactvlm.errors import InputError
+from interactvlm.errors import InputError, InteractVLMError
 from interactvlm.results.community import npz_bytes
 from interactvlm.results.naming import check_stem
-from interactvlm.types import Box, ModelIdentity, Prediction, Target, Task, TaskResult
+from interactvlm.types import Box, ModelIdentity, Prediction, Target, Task, TaskFailure, TaskResult
 
 __all__ = ["FORMAT", "archive_files", "prediction_to_dict", "read_prediction"]
 
@@ -42,7 +44,8 @@ def archive_files(prediction: Prediction, *, stem: str) -> dict[str, bytes]:
     """
     check_stem(stem)
     document = json.dumps(prediction_to_dict(prediction), ensure_ascii=False, indent=2, allow_nan=False)
-    arrays: dict[str, NDArray[Any]] = {}
+    model = prediction.model
+    arrays: dict[str, NDArray[Any]] = {"trained": np.array(model.trained), "notice": np.array(model.notice)}
     for index, result in enumerate(prediction.results):
         arrays[f"probabilities_{index}"] = result.probabilities.astype(np.float32)
         arrays[f"vertex_ids_{index}"] = result.vertex_ids.astype(np.int32)
@@ -68,6 +71,10 @@ def prediction_to_dict(prediction: Prediction) -> dict[str, Any]:
         "region": _box_document(prediction.region),
         "person": _box_document(prediction.person),
         "results": [_result_document(index, result) for index, result in enumerate(prediction.results)],
+        "failures": [
+            {"index": item.index, "task": item.task.value, "object": item.object_name, "error": str(item.error)}
+            for item in prediction.failures
+        ],
         "timings": {name: float(seconds) for name, seconds in prediction.timings.items()},
     }
 
@@ -79,7 +86,8 @@ def read_prediction(path: Path | str) -> Prediction:
         path: the `.json` file, the `.npz` beside it, or both without suffix.
 
     Returns:
-        the prediction as it was, view logits rounded to half precision (float32 again).
+        the prediction as it was, view logits rounded to half precision (float32 again), each failure's error as a
+        plain `InteractVLMError` with its sentence.
 
     Raises:
         InputError: a file is missing, damaged, too large, or the two do not belong together.
@@ -163,6 +171,7 @@ def _prediction(document: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Pr
         person=_box(document["person"]),
         timings={str(name): float(seconds) for name, seconds in document["timings"].items()},
         notices=tuple(str(notice) for notice in document["notices"]),
+        failures=tuple(_failure(entry) for entry in document["failures"]),
     )
 
 
@@ -191,6 +200,11 @@ def _result(entry: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> TaskResul
     if len(result.vertex_ids) != entry["touched"]:
         raise ValueError("the touched vertices of the two files differ")
     return result
+
+
+def _failure(entry: dict[str, Any]) -> TaskFailure:
+    error = InteractVLMError(str(entry["error"]))
+    return TaskFailure(int(entry["index"]), Task(entry["task"]), str(entry["object"]), error)
 
 
 def _box(value: list[float] | None) -> Box | None:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from interactvlm.errors import InputError
+from interactvlm.errors import InputError, MeshError
 from interactvlm.results.archive import FORMAT, archive_files, read_prediction
-from interactvlm.types import Box, ModelIdentity, Prediction, Task, TaskResult
+from interactvlm.types import Box, ModelIdentity, Prediction, Task, TaskFailure, TaskResult
 
 unit = st.floats(0, 1)
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -95,6 +95,8 @@ def test_document_and_arrays_name_everything(tmp_path, make_scene):
     assert document["trained"] is document["model"]["trained"] is False
     assert document["model"]["notice"]
     assert document["notices"] == ["beware"]
+    assert not arrays["trained"]
+    assert str(arrays["notice"]) == document["model"]["notice"]
     assert document["photo"] == {"sha256": scene.prediction.photo_sha256, "height": 90, "width": 160}
     assert document["person"] == [30, 10, 80, 80]
     for entry, result in zip(document["results"], scene.prediction.results, strict=True):
@@ -107,6 +109,18 @@ def test_document_and_arrays_name_everything(tmp_path, make_scene):
             assert arrays[names["view_logits"]].dtype == np.float16
     assert document["results"][0]["surface"] == {"kind": "body", "topology": "toy"}
     assert document["results"][3]["surface"] == {"kind": "object", "hash": scene.mesh.content_hash}
+
+
+def test_failures_are_kept(tmp_path, scene):
+    failure = TaskFailure(5, Task.OBJECT, "cup", MeshError("cup.glb", "has no faces"))
+    base = save(dataclasses.replace(scene.prediction, failures=(failure,)), tmp_path)
+    [back] = read_prediction(base).failures
+    assert (back.index, back.task, back.object_name, str(back.error)) == (
+        5,
+        Task.OBJECT,
+        "cup",
+        "cup.glb: has no faces",
+    )
 
 
 def test_logits_beyond_half_precision_stay_finite(tmp_path, scene):
