@@ -40,8 +40,11 @@ def find_vision_tower(checkpoint: Path) -> Path | None:
 
 
 def find_body_folder(checkpoint: Path) -> Path | None:
-    """The folder with body files inside or beside a checkpoint, None when there is none."""
+    """The folder with a body model inside or beside a checkpoint, None when there is none.
+
+    The release's renders alone are not enough: nothing in them says where a vertex lies.
+    """
     for folder in (checkpoint / "body", checkpoint.absolute().parent / "body"):
-        if any((folder / name).is_file() for name in (*BODY_FILES, *BODY_RENDER_FILES)):
+        if any((folder / name).is_file() for name in BODY_FILES):
             return folder
     return None

@@ -40,7 +40,10 @@ class Diagnosis:
         lines = [f"{self.path}: {self.title}"]
         for finding in self.findings:
             lines.append(f"  {_MARKS[finding.level]}  {finding.subject}: {finding.text}")
-        lines.append("ready to use" if self.ready else "not usable as it is")
+        if self.kind == "collection":
+            lines.append("no checkpoint itself: name one of the above")
+        else:
+            lines.append("ready to use" if self.ready else "not usable as it is")
         return "\n".join(lines)
 
 
@@ -50,9 +53,9 @@ def diagnose(folder: Path) -> Diagnosis:
     Raises:
         CheckpointError: it does not exist or cannot be listed. Everything that is wrong *inside* is a finding.
     """
-    if not folder.exists():
-        raise CheckpointError(folder, "does not exist")
     try:
+        if not folder.exists():
+            raise CheckpointError(folder, "does not exist")
         inside = sorted(folder.iterdir()) if folder.is_dir() else [folder]
         files = {path.name: path for path in inside if path.is_file()}
         pointers = [name for name, path in files.items() if path.stat().st_size < 1024 and is_lfs_pointer(path)]

@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from interactvlm.checkpoints.companions import BODY_FILES, VISION_TOWER, find_body_folder, find_vision_tower
+from interactvlm.checkpoints.companions import (
+    BODY_FILES,
+    BODY_RENDER_FILES,
+    VISION_TOWER,
+    find_body_folder,
+    find_vision_tower,
+)
 from interactvlm.checkpoints.config import ReleaseConfig
 from interactvlm.checkpoints.json_file import read_json_object
 from interactvlm.checkpoints.layout import SAM_VIT_H, infer_sam_sizes, official_layout
@@ -176,4 +182,10 @@ def _body(folder: Path, config: ReleaseConfig) -> Iterator[Finding]:
         text = f"the body that human contact lies on ({' or '.join(BODY_FILES)}); put it into {beside}"
         yield Finding("missing", "body", text)
     else:
-        yield Finding("ok", "body", f"body files, at {found}")
+        model = next(name for name in BODY_FILES if (found / name).is_file())
+        rendered = sum((found / name).is_file() for name in BODY_RENDER_FILES)
+        whose = "the release's own" if rendered == len(BODY_RENDER_FILES) else "made by this library"
+        yield Finding("ok", "body", f"{model}, at {found}; renders of it: {whose}")
+        if 0 < rendered < len(BODY_RENDER_FILES):
+            text = f"{rendered} of {len(BODY_RENDER_FILES)} render files lie there; they are used only together"
+            yield Finding("note", "body renders", text)

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from interactvlm.checkpoints.companions import find_body_folder, find_vision_tower
+from interactvlm.checkpoints.companions import BODY_RENDER_FILES, find_body_folder, find_vision_tower
 from interactvlm.checkpoints.doctor import Diagnosis, diagnose
 from interactvlm.errors import CheckpointError
 
@@ -54,6 +54,23 @@ def test_what_stands_beside_is_missing(contact_release: Path) -> None:
     assert str(contact_release.parent / "clip-vit-large-patch14") in text_of(found, "clip-vit-large-patch14")
     assert find_vision_tower(contact_release) is None
     assert find_body_folder(contact_release) is None
+
+
+def test_renders_alone_are_no_body(complete: Path) -> None:
+    body = complete.parent / "body"
+    (body / "SMPLH_NEUTRAL.npz").rename(complete.parent / "elsewhere.npz")
+    for name in BODY_RENDER_FILES:
+        (body / name).touch()
+    found = diagnose(complete)
+    assert not found.ready
+    assert levels(found)["body"] == "missing"
+    (body / "SMPL_NEUTRAL.npz").touch()
+    assert "the release's own" in text_of(diagnose(complete), "body")
+    (body / BODY_RENDER_FILES[0]).unlink()
+    found = diagnose(complete)
+    assert found.ready
+    assert "made by this library" in text_of(found, "body")
+    assert levels(found)["body renders"] == "note"
 
 
 def test_the_current_folder(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,6 +179,7 @@ def test_other_downloads(tmp_path: Path, complete: Path) -> None:
     (tmp_path / "object" / "lift2d_dict.pkl").touch()
     assert diagnose(tmp_path / "object").kind == "lift-maps"
     assert diagnose(tmp_path).kind == "collection"
+    assert str(diagnose(tmp_path)).endswith("name one of the above")
     assert "contact_release" in levels(diagnose(tmp_path))
 
 
@@ -178,6 +196,8 @@ def test_nothing_and_unknown(tmp_path: Path) -> None:
     assert diagnose(tmp_path / "empty").kind == "unknown"
     with pytest.raises(CheckpointError, match="does not exist"):
         diagnose(tmp_path / "absent")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        diagnose(tmp_path / ("x" * 300))
 
 
 @settings(
