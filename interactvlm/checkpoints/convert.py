@@ -7,6 +7,7 @@ own (`convert_worker`); this module starts it, checks what it wrote and puts the
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -24,7 +25,7 @@ from interactvlm.checkpoints.manifest import remember_hashes, write_manifest
 from interactvlm.checkpoints.safetensors_file import read_header
 from interactvlm.checkpoints.shards import SAFETENSORS
 from interactvlm.checkpoints.weight_sources import find_weight_files, is_torch_pickle, total_bytes
-from interactvlm.errors import CheckpointError
+from interactvlm.errors import CheckpointError, MissingDependencyError
 
 __all__ = ["Converted", "convert", "lora_alpha"]
 
@@ -69,10 +70,16 @@ def convert(
 
     Raises:
         CheckpointError: the source is incomplete, damaged or asks to run code; the target is in use; the disk is full.
+        MissingDependencyError: the source holds weights and torch is not installed.
     """
     step = progress or (lambda _: None)
-    if not source.exists():
-        raise CheckpointError(source, "does not exist")
+    for path, must_exist in ((source, True), (target, False)):
+        try:
+            found = path.exists()
+        except OSError as error:  # such as a name that is too long
+            raise CheckpointError(path, f"cannot be used ({error.strerror})") from None
+        if must_exist and not found:
+            raise CheckpointError(path, "does not exist")
     pickles = _array_pickles(source)
     if target.suffix == ".npz":
         if not pickles or source.is_dir():
@@ -126,6 +133,8 @@ def _run_arrays(source: Path, folder: Path, step: Callable[[str], None]) -> dict
 def _convert_weights(
     source: Path, target: Path, folder: Path, step: Callable[[str], None], shard_bytes: int
 ) -> tuple[Converted, dict[str, str]]:
+    if importlib.util.find_spec("torch") is None:
+        raise MissingDependencyError("torch", "published")
     files = find_weight_files(source)
     needed, free = total_bytes(files), shutil.disk_usage(folder).free
     if needed > free:

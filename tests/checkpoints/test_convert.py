@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pickle
@@ -21,7 +22,7 @@ from interactvlm.checkpoints.convert import convert
 from interactvlm.checkpoints.manifest import read_manifest, verify_manifest
 from interactvlm.checkpoints.reader import WeightReader
 from interactvlm.checkpoints.weight_sources import WeightSource
-from interactvlm.errors import CheckpointError
+from interactvlm.errors import CheckpointError, MissingDependencyError
 
 
 @pytest.fixture(autouse=True)
@@ -236,6 +237,9 @@ tries = {
     "fork": lambda: os.fork(),
     "exec": lambda: os.execv("/bin/true", ["true"]),
     "socket": lambda: socket.socket(),
+    "kill": lambda: os.kill(os.getppid(), 0),
+    "touch": lambda: os.utime(outside / "kept"),
+    "database": lambda: __import__("sqlite3").connect(outside / "b"),
     "ctypes": lambda: __import__("ctypes").CDLL(None),
     "memory": lambda: bytearray(1 << 36),
     "large file": lambda: (room / "c").open("wb").truncate(1 << 36),
@@ -260,7 +264,7 @@ def test_the_confined_process(tmp_path: Path) -> None:
     )
     said = dict(line.rsplit(" ", 1) for line in result.stdout.splitlines())
     assert {name for name, how in said.items() if how == "worked"} == {"write inside", "read outside"}
-    assert len(said) == 16
+    assert len(said) == 19
     assert [path.name for path in outside.iterdir()] == ["kept"]
 
 
@@ -314,6 +318,19 @@ def test_files_without_named_tensors(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match="tensors"):
         WeightSource({tmp_path / "a.pt": None}, step=lambda _: None)
+
+
+def test_names_that_are_too_long(contact_release: Path, tmp_path: Path) -> None:
+    for source, target in ((tmp_path / ("x" * 300), tmp_path / "out"), (contact_release, tmp_path / ("x" * 300))):
+        with pytest.raises(CheckpointError, match="cannot be used"):
+            convert(source, target)
+
+
+def test_weights_without_torch(contact_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match="torch is not installed"):
+        convert(contact_release, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_ambiguous_and_foreign_folders(tmp_path: Path) -> None:
