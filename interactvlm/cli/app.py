@@ -38,6 +38,3 @@ def main() -> None:
     except InteractVLMError as error:
         console.print(f"error: {error}", style="bold red", markup=False, highlight=False)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        console.print("interrupted; nothing was written", style="bold red")
-        sys.exit(130)

@@ -12,7 +12,7 @@ import typer
 
 import interactvlm
 from interactvlm.cli.console import console, print_json, step_progress
-from interactvlm.config import load_settings
+from interactvlm.config import Settings, load_settings
 
 __all__ = ["info", "setup_nano"]
 
@@ -29,6 +29,7 @@ def info(
         "version": interactvlm.__version__,
         "python": platform.python_version(),
         "model": settings.model,
+        "models": _models(settings),
         "devices": _devices(),
         "cache": {"folder": str(settings.cache_path), "bytes": _folder_bytes(settings.cache_path)},
         "packages": {name: _version(name) for name in _PACKAGES},
@@ -56,9 +57,24 @@ def setup_nano(
             console.print(f"nano is ready in {folder}", markup=False, highlight=False)
 
 
+def _models(settings: Settings) -> dict[str, str]:
+    """The model sets that this installation knows: nano, and the folder that the settings name."""
+    from interactvlm.checkpoints.doctor import diagnose
+    from interactvlm.vlm.nano.assembly import nano_key
+    from interactvlm.vlm.nano.manifest import NanoManifest
+
+    folder = settings.cache_path / f"nano-{nano_key()}"
+    built = f"weights in {folder}" if folder.is_dir() else "weights not built yet, see `interactvlm setup-nano`"
+    sets = {"nano": f"{'trained' if NanoManifest.read().trained else 'UNTRAINED'}, {built}"}
+    if settings.model != "nano":
+        found = diagnose(Path(settings.model))
+        sets[settings.model] = f"{found.title}, {'ready to use' if found.ready else 'see `interactvlm doctor`'}"
+    return sets
+
+
 def _devices() -> list[str]:
     if importlib.util.find_spec("torch") is None:
-        return []
+        return ["none: torch is not installed"]
     import torch
 
     cuda = [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]

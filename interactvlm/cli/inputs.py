@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,11 +10,22 @@ from typing import TYPE_CHECKING
 from interactvlm.errors import InputError, QuestionError
 from interactvlm.pipeline import ObjectQuery
 from interactvlm.types import Box, LargestPerson, PersonSelector, PointOnPerson, WholePhoto
+from interactvlm.vlm.prompts import check_object_name
 
 if TYPE_CHECKING:
     from interactvlm.geometry.mesh import Mesh, PointCloud
 
-__all__ = ["parse_objects", "parse_person"]
+__all__ = ["check_timeout", "parse_objects", "parse_person"]
+
+
+def check_timeout(seconds: float | None) -> None:
+    """Refuse a time limit that cannot be kept.
+
+    Raises:
+        InputError: it is not a positive number.
+    """
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise InputError("--timeout", f"is {seconds:g}; it must be a positive number of seconds")
 
 
 def parse_person(text: str) -> PersonSelector:
@@ -46,10 +58,15 @@ def parse_objects(names: Sequence[str], meshes: Sequence[str]) -> list[ObjectQue
 
     Raises:
         InputError: a mesh belongs to no named object, or an object gets two.
+        QuestionError: a name is empty, too long or holds what no everyday name holds.
         MeshError: a file cannot be used.
     """
+    for name in names:
+        check_object_name(name)  # now, not after minutes of loading
     surfaces: dict[str, Mesh | PointCloud] = {}
     for value in meshes:
+        if not names:
+            raise InputError("--mesh", f"{value!r} needs the name of its object: --object NAME")
         name, separator, file = value.partition("=")
         if not separator:
             if len(names) != 1:

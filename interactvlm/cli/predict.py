@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from interactvlm.cli.console import console, print_json, step_progress
-from interactvlm.cli.inputs import parse_objects, parse_person
+from interactvlm.cli.inputs import check_timeout, parse_objects, parse_person
 from interactvlm.cli.remote import ask_server, make_endpoint, refuse_options
 from interactvlm.config import load_settings
 from interactvlm.facade import InteractVLM, parse_task
@@ -18,7 +18,7 @@ from interactvlm.photo import load_photo
 from interactvlm.pipeline import plan_questions
 from interactvlm.results.archive import prediction_to_dict
 from interactvlm.results.naming import check_stem
-from interactvlm.results.write import write_prediction
+from interactvlm.results.write import check_folder, write_prediction
 from interactvlm.types import Prediction
 
 __all__ = ["predict"]
@@ -70,6 +70,8 @@ def predict(
         refuse_options(named, "is chosen where the server starts; it does not go with --server")
     pixels = load_photo(photo)
     check_stem(photo.stem)
+    check_folder(out)
+    check_timeout(timeout)
     selector = parse_person(person)
     queries = parse_objects(objects or [], mesh or [])
     tasks = [parse_task(name) for name in task] if task else None

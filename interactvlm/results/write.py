@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -23,9 +24,25 @@ from interactvlm.results.glb import contact_glb
 from interactvlm.results.naming import result_stems
 from interactvlm.types import Prediction, Target
 
-__all__ = ["prediction_files", "write_prediction"]
+__all__ = ["check_folder", "prediction_files", "write_prediction"]
 
 Progress = Callable[[str], None]
+
+
+def check_folder(out: Path) -> None:
+    """Refuse early, before any work, a folder into which nothing could be written.
+
+    Raises:
+        InputError: it is a file, lies below one, or may not be written.
+    """
+    try:
+        nearest = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
+        if not nearest.is_dir():
+            raise InputError(str(out), f"cannot be written: {nearest} is not a folder")
+        if not os.access(nearest, os.W_OK):
+            raise InputError(str(out), f"cannot be written: {nearest} is read-only")
+    except OSError as error:  # such as a name that is too long
+        raise InputError(str(out), f"cannot be written ({error.strerror})") from None
 
 
 def write_prediction(

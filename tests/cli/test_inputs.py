@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from interactvlm.cli.inputs import parse_objects, parse_person
+from interactvlm.cli.inputs import check_timeout, parse_objects, parse_person
 from interactvlm.errors import InputError, MeshError, QuestionError
 from interactvlm.geometry.mesh import Mesh, PointCloud
 from interactvlm.types import Box, LargestPerson, PersonSelector, PointOnPerson, WholePhoto
@@ -30,6 +30,14 @@ def test_person(text: str, selector: PersonSelector) -> None:
 def test_unknown_person(text: str) -> None:
     with pytest.raises(QuestionError, match="--person: is"):
         parse_person(text)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+def test_impossible_time_limits(seconds: float) -> None:
+    check_timeout(None)
+    check_timeout(0.5)
+    with pytest.raises(InputError, match="--timeout: is"):
+        check_timeout(seconds)
 
 
 @pytest.fixture
@@ -62,7 +70,10 @@ def test_objects_need_no_mesh() -> None:
     [
         (["a", "b"], ["x.obj"], "must be NAME=FILE"),
         (["a"], ["b=x.obj"], "names no --object"),
-        ([], ["x.obj"], "must be NAME=FILE"),
+        ([], ["x.obj"], "needs the name of its object"),
+        ([], ["a=x.obj"], "needs the name of its object"),
+        ([""], [], "object_name: is empty"),
+        (["cup", "[SEG]"], [], "special token"),
     ],
 )
 def test_meshes_that_belong_to_nobody(names: list[str], meshes: list[str], message: str) -> None:

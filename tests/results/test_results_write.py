@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 from interactvlm.body.template import load_template
 from interactvlm.errors import InputError
 from interactvlm.results import read_prediction, write_prediction
+from interactvlm.results.write import check_folder
 from interactvlm.types import Task, TaskResult
 
 
@@ -95,6 +97,18 @@ def test_out_that_is_a_file_or_holds_a_folder_of_that_name(tmp_path, scene):
     with pytest.raises(InputError, match="is a folder"):
         write(scene, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["photo.png"]
+
+
+def test_an_impossible_folder_is_refused_before_any_work(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    check_folder(tmp_path / "new" / "deep")
+    for impossible in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / ("x" * 300)):
+        with pytest.raises(InputError, match="cannot be written"):
+            check_folder(impossible)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(InputError, match="is read-only"):
+        check_folder(tmp_path / "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_the_shipped_body(tmp_path, scene):
