@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
+from packaging.requirements import Requirement
 
 from interactvlm.body import load_template
 from interactvlm.client import (
@@ -40,6 +43,21 @@ def test_importing_the_client_loads_no_model_library() -> None:
     code = "import sys, interactvlm.client; print([m for m in ('torch', 'numba', 'transformers') if m in sys.modules])"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert printed.stdout.strip() == "[]"
+
+
+def test_installing_the_client_brings_no_model_library() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    pending = [*project["dependencies"], *project["optional-dependencies"]["client"]]
+    needed: set[str] = set()
+    while pending:
+        requirement = Requirement(pending.pop())
+        name = requirement.name.lower()
+        wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if wanted and name not in needed:
+            needed.add(name)
+            pending += importlib.metadata.requires(name) or []
+    assert {"grpcio", "protobuf", "numpy"} <= needed
+    assert not needed & {"torch", "numba", "transformers"}
 
 
 def _assert_same(found: Prediction, expected: Prediction) -> None:
