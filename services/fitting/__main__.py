@@ -1,29 +1,12 @@
-"""`python -m services.fitting --config FILE`."""
+"""python -m services.fitting [--config FILE] [--server.port 50051 ...]: the fitting stage as a process."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
-from interactvlm.errors import InteractVLMError
 from services.fitting.config import FittingConfig
 from services.fitting.servicer import FittingService
-from services.runtime.config import load_config
-from services.runtime.server import serve
-
-__all__ = ["main"]
-
-
-def main(arguments: list[str]) -> int:
-    """Serve until told to stop; the exit status."""
-    try:
-        config = load_config(FittingConfig, arguments=arguments)
-        asyncio.run(serve([FittingService()], config.server, shown=config))
-    except InteractVLMError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        return error.exit_code
-    return 0
-
+from services.runtime.process import run
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(FittingConfig, lambda _: [FittingService()], sys.argv[1:]))

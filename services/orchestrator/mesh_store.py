@@ -20,21 +20,15 @@ import numpy as np
 
 from interactvlm.errors import InteractVLMError
 from interactvlm.geometry.mesh import Mesh, PointCloud
-from services.runtime.errors import NotFound, QuotaExceeded
+from services.runtime.errors import MeshNotFound, QuotaExceeded
 from services.runtime.metrics import CACHE_REQUESTS
 
-__all__ = ["MeshNotFound", "MeshStore"]
+__all__ = ["MeshStore"]
 
 Surface = Mesh | PointCloud
 
 _SUFFIX = ".npz"
 _SWEEP_SECONDS = 600.0
-
-
-class MeshNotFound(NotFound):
-    """The caller keeps no such mesh: upload it (again)."""
-
-    reason = "MESH_NOT_FOUND"
 
 
 class MeshStore:

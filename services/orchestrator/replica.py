@@ -56,7 +56,7 @@ class Replica:
         self.failures = 0
         self.ejections = 0
         self.ejected_until = 0.0
-        self._service = service
+        self._health_request = health_pb2.HealthCheckRequest(service=service)
         self._probe_seconds = probe_seconds
         self._changed = changed
         self._reported = False
@@ -135,13 +135,13 @@ class Replica:
             self._changed(self)
 
     async def _watch(self) -> None:
-        health = health_pb2_grpc.HealthStub(self.channel)
         backoff = _FIRST_BACKOFF
         while True:
             try:
-                async for answer in health.Watch(health_pb2.HealthCheckRequest(service=self._service)):
+                if await self._asked():
                     backoff = _FIRST_BACKOFF
-                    self._tell(reported=answer.status == health_pb2.HealthCheckResponse.SERVING)
+                    self._tell(reported=True)
+                    await self._until_not_serving()
             except grpc.aio.AioRpcError as error:
                 if error.code() is grpc.StatusCode.UNIMPLEMENTED:  # it has no health service: its word is the calls'
                     self._tell(reported=True)
@@ -150,14 +150,26 @@ class Replica:
             await asyncio.sleep(backoff * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
             backoff = min(2 * backoff, _LAST_BACKOFF)
 
+    async def _asked(self) -> bool:
+        answer = await self.stub(health_pb2_grpc.HealthStub).Check(self._health_request, timeout=self._probe_seconds)
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    async def _until_not_serving(self) -> None:
+        """Follow its word; a server that drains is not followed any further, so that it can end."""
+        watch = self.stub(health_pb2_grpc.HealthStub).Watch(self._health_request)
+        try:
+            async for answer in watch:
+                if answer.status != health_pb2.HealthCheckResponse.SERVING:
+                    return
+        finally:
+            watch.cancel()
+
     async def _probe(self) -> None:
-        health = health_pb2_grpc.HealthStub(self.channel)
-        request = health_pb2.HealthCheckRequest(service=self._service)
         lost = 0
         while True:
             await asyncio.sleep(self._probe_seconds * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
             try:
-                await health.Check(request, timeout=self._probe_seconds)
+                await self._asked()
             except grpc.aio.AioRpcError as error:
                 if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                     return

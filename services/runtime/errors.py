@@ -37,6 +37,7 @@ __all__ = [
     "Draining",
     "Loading",
     "MeshMissing",
+    "MeshNotFound",
     "NotFound",
     "PermissionDenied",
     "QueueFull",
@@ -166,6 +167,12 @@ class CheckpointNotLive(NotFound):
     """The request pins a checkpoint that this server does not hold."""
 
     reason = "CHECKPOINT_NOT_LIVE"
+
+
+class MeshNotFound(NotFound):
+    """The caller keeps no such mesh: upload it (again)."""
+
+    reason = "MESH_NOT_FOUND"
 
 
 class RequestIdReused(ServiceError):

@@ -11,9 +11,9 @@ import pytest
 from interactvlm.errors import InteractVLMError, MeshError
 from interactvlm.geometry.mesh import Mesh, PointCloud
 from interactvlm.v1 import contact_service_pb2
-from services.orchestrator.mesh_store import MeshNotFound, MeshStore
+from services.orchestrator.mesh_store import MeshStore
 from services.orchestrator.uploads import MeshReader
-from services.runtime.errors import QueueFull, QuotaExceeded
+from services.runtime.errors import MeshNotFound, QueueFull, QuotaExceeded
 
 TRIANGLE = Mesh(np.eye(3, dtype=np.float32), np.array([[0, 1, 2]], dtype=np.int32))
 POINTS = PointCloud(np.eye(3, dtype=np.float32))

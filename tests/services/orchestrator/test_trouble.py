@@ -311,3 +311,27 @@ async def test_no_replica_is_stage_unavailable(make_pool) -> None:
     made.pool.replicas[0]._tell(reported=False)
     with pytest.raises(StageUnavailable, match="no replica of vlm"):
         await made.pool.pick(context=CallContext())
+
+
+async def test_a_rolling_restart_of_a_stage_costs_no_call(build_house, start_server, fake_vlm, png: bytes) -> None:
+    house = await build_house(vlm=2)
+    ended = asyncio.Event()
+    answered = 0
+
+    async def client() -> None:
+        nonlocal answered
+        while not ended.is_set():
+            await _predict(house, png)
+            answered += 1
+
+    clients = [asyncio.create_task(client()) for _ in range(6)]
+    for stage in house.vlm:
+        stage.delay = 0.01
+        port = house.servers[stage].port
+        await house.servers[stage].stop(grace=5)
+        successor = fake_vlm()
+        await start_server(successor, port=port)
+        await until(lambda successor=successor: successor.calls["Answer"] >= 10)
+    ended.set()
+    await asyncio.gather(*clients)
+    assert answered >= 20
