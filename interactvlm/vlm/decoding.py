@@ -18,6 +18,9 @@ from interactvlm.vlm.network import ContactNetwork
 
 __all__ = ["Decoded", "Prefix", "TemplateGuess", "decode_greedily", "prefill_prefixes", "score_next"]
 
+#: Bound on the keys and values of questions answered together: about 30 questions at 13B in bfloat16.
+_CACHE_BYTES = 8 * 2**30
+
 
 @dataclass(frozen=True, slots=True)
 class TemplateGuess:
@@ -58,6 +61,10 @@ class Prefix:
 
     cache: KeyValueCache
     length: int
+
+    def questions_at_once(self, capacity: int) -> int:
+        """How many sequences of `capacity` positions memory holds together; at least one."""
+        return max(1, _CACHE_BYTES // (capacity * self.cache.bytes_per_position))
 
 
 @dataclass(slots=True)
@@ -111,7 +118,7 @@ def decode_greedily(
     guesses: Sequence[TemplateGuess] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> list[Decoded]:
-    """Answer every question, all of them together.
+    """Answer every question, as many of them together as memory holds.
 
     Args:
         network: the language model.
@@ -133,25 +140,31 @@ def decode_greedily(
     if not questions or max_new_tokens < 1:
         return answers
     templates = guesses if guesses is not None else [TemplateGuess()] * len(questions)
-    rows = [
+    every_row = [
         _Row(answer=answer, guess=guess, fresh=list(ids), start=prefix.length)
         for answer, guess, ids in zip(answers, templates, questions, strict=True)
     ]
     longest_guess = max(guess.longest for guess in templates)
     capacity = prefix.length + max(map(len, questions)) + max_new_tokens + longest_guess
-    cache = prefix.cache.spread(photo_of, length=prefix.length, capacity=capacity)
-    while rows:
-        if should_stop is not None and should_stop():
-            raise CancelledError(f"answering was stopped with {len(rows)} of {len(answers)} questions open")
-        guessed = [row.guess(row.answer.tokens) for row in rows]
-        states, best, scores = _predict(network, cache.narrow(len(rows)), rows, guessed)
-        # Backwards, so that the row moved to a dropped one's place has been dealt with.
-        for i in reversed(range(len(rows))):
-            if _accept(rows[i], guessed[i], states[i], best[i], scores[i], stop_tokens, max_new_tokens):
-                last = len(rows) - 1
-                cache.drop(i, last=last, length=rows[last].start)
-                rows[i] = rows[last]
-                rows.pop()
+    at_once = prefix.questions_at_once(capacity)
+    for first in range(0, len(questions), at_once):
+        rows = every_row[first : first + at_once]
+        waiting = len(questions) - first - len(rows)
+        cache = prefix.cache.spread(photo_of[first : first + at_once], length=prefix.length, capacity=capacity)
+        while rows:
+            if should_stop is not None and should_stop():
+                open_ones = len(rows) + waiting
+                raise CancelledError(f"answering was stopped with {open_ones} of {len(answers)} questions open")
+            guessed = [row.guess(row.answer.tokens) for row in rows]
+            states, best, scores = _predict(network, cache.narrow(len(rows)), rows, guessed)
+            # Backwards, so that the row moved to a dropped one's place has been dealt with.
+            for i in reversed(range(len(rows))):
+                if _accept(rows[i], guessed[i], states[i], best[i], scores[i], stop_tokens, max_new_tokens):
+                    last = len(rows) - 1
+                    cache.drop(i, last=last, length=rows[last].start)
+                    rows[i] = rows[last]
+                    rows.pop()
+        del cache  # before the next one is made
     return answers
 
 
@@ -169,16 +182,24 @@ def score_next(
     """
     if not questions:
         return []
-    rows = [_Row(answer=Decoded(), guess=TemplateGuess(), fresh=list(ids), start=prefix.length) for ids in questions]
-    cache = prefix.cache.spread(photo_of, length=prefix.length, capacity=prefix.length + max(map(len, questions)))
-    states = _states(network, cache, rows, [[] for _ in rows])[:, 0]
-    log_probabilities = network.logits(states).log_softmax(-1)
-    wanted = torch.tensor(tokens, device=states.device)[:, None]
-    scores = log_probabilities.gather(1, wanted)[:, 0].tolist()
-    return [
-        Decoded(tokens=[token], state=state, log_probability=score)
-        for token, state, score in zip(tokens, states, scores, strict=True)
-    ]
+    capacity = prefix.length + max(map(len, questions))
+    at_once = prefix.questions_at_once(capacity)
+    answers = []
+    for first in range(0, len(questions), at_once):
+        part = slice(first, first + at_once)
+        rows = [
+            _Row(answer=Decoded(), guess=TemplateGuess(), fresh=list(ids), start=prefix.length)
+            for ids in questions[part]
+        ]
+        cache = prefix.cache.spread(photo_of[part], length=prefix.length, capacity=capacity)
+        states = _states(network, cache, rows, [[] for _ in rows])[:, 0]
+        wanted = torch.tensor(tokens[part], device=states.device)[:, None]
+        scores = network.logits(states).log_softmax(-1).gather(1, wanted)[:, 0].tolist()
+        answers += [
+            Decoded(tokens=[token], state=state, log_probability=score)
+            for token, state, score in zip(tokens[part], states, scores, strict=True)
+        ]
+    return answers
 
 
 def _states(

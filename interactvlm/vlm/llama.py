@@ -51,6 +51,12 @@ class KeyValueCache:
         """Rows held."""
         return self.keys[0].shape[0]
 
+    @property
+    def bytes_per_position(self) -> int:
+        """Memory that one position of one row takes, over all layers."""
+        _, groups, _, head = self.keys[0].shape
+        return 2 * len(self.keys) * groups * head * self.keys[0].element_size()
+
     def spread(self, sources: Sequence[int], *, length: int, capacity: int) -> KeyValueCache:
         """A cache whose row i begins with the first `length` positions of this one's row `sources[i]`."""
         index = torch.tensor(sources, device=self.keys[0].device)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,6 +17,7 @@ from interactvlm.vlm.decoding import (
     prefill_prefixes,
     score_next,
 )
+from interactvlm.vlm.llama import KeyValueCache
 from interactvlm.vlm.network import ContactNetwork
 
 CONFIG = ReleaseConfig(
@@ -179,6 +182,35 @@ def test_stopping_between_steps(network: ContactNetwork, prefix: Prefix) -> None
             should_stop=should_stop,
         )
     assert len(asked) == 3
+
+
+@pytest.mark.parametrize("at_once", [0, 1, 2, 3])
+def test_questions_beyond_the_memory_bound_are_answered_after_the_others(
+    network: ContactNetwork, prefix: Prefix, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    questions, photo_of = [[i, 4] for i in range(7)], [i % 3 for i in range(7)]
+    spread: list[int] = []
+    original = KeyValueCache.spread
+
+    def counted(self: KeyValueCache, sources: Sequence[int], *, length: int, capacity: int) -> KeyValueCache:
+        spread.append(len(sources))
+        return original(self, sources, length=length, capacity=capacity)
+
+    def run() -> tuple[list[Decoded], list[Decoded]]:
+        decoded = decode_greedily(network, prefix, questions, photo_of=photo_of, stop_tokens=STOP, max_new_tokens=8)
+        return decoded, score_next(network, prefix, questions, photo_of=photo_of, tokens=list(range(7)))
+
+    expected = run()
+    monkeypatch.setattr(KeyValueCache, "spread", counted)
+    # Two layers' keys and values of two heads of eight float32; 15 positions are the longest answer, 7 one pass.
+    position = 2 * 2 * 2 * 8 * 4
+    assert prefix.cache.bytes_per_position == position
+    monkeypatch.setattr("interactvlm.vlm.decoding._CACHE_BYTES", at_once * position * (LENGTH + 2 + 8))
+    found = run()
+    _assert_equal(found[0], expected[0])
+    _assert_equal(found[1], expected[1])
+    assert spread[0] == max(1, at_once)
+    assert sum(spread) == 2 * len(questions)
 
 
 def test_nothing_to_do(network: ContactNetwork, prefix: Prefix) -> None:
