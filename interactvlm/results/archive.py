@@ -13,15 +13,14 @@ The npz also carries `trained` (bool) and `notice` (text) of the model, for a re
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from interactvlm.body.npz import read_arrays
 from interactvlm.errors import InputError, InteractVLMError
 from interactvlm.results.community import npz_bytes
 from interactvlm.results.naming import check_stem
@@ -33,7 +32,6 @@ FORMAT = "interactvlm.prediction/1"
 
 _HALF_MAX = float(np.finfo(np.float16).max)
 _MAX_JSON_BYTES = 64 * 2**20
-_MAX_NPZ_BYTES = 4 * 2**30
 
 
 def archive_files(prediction: Prediction, *, stem: str) -> dict[str, bytes]:
@@ -98,11 +96,11 @@ def read_prediction(path: Path | str) -> Prediction:
     # Not with_suffix: a stem may hold dots ("photo.v2").
     json_path, npz_path = base.with_name(base.name + ".json"), base.with_name(base.name + ".npz")
     try:
-        document = json.loads(_read(json_path, _MAX_JSON_BYTES))
+        document = json.loads(_read(json_path))
         if document["format"] != FORMAT:
             raise InputError(str(json_path), f"has format {document['format']!r}; this version reads {FORMAT!r}")
-        return _prediction(document, _arrays(npz_path))
-    except (KeyError, TypeError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        return _prediction(document, _arrays(npz_path, document))
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(str(base), f"is not a readable prediction ({type(error).__name__}: {error})") from None
 
 
@@ -135,24 +133,22 @@ def _box_document(box: Box | None) -> list[float] | None:
     return None if box is None else [float(box.left), float(box.top), float(box.right), float(box.bottom)]
 
 
-def _read(path: Path, limit: int) -> bytes:
+def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as stream:
-            data = stream.read(limit + 1)
+            data = stream.read(_MAX_JSON_BYTES + 1)
     except OSError as error:
         raise InputError(str(path), f"cannot be read ({error.strerror})") from None
-    if len(data) > limit:
-        raise InputError(str(path), f"is larger than the limit of {limit} bytes")
+    if len(data) > _MAX_JSON_BYTES:
+        raise InputError(str(path), f"is larger than the limit of {_MAX_JSON_BYTES} bytes")
     return data
 
 
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    stream = io.BytesIO(_read(path, _MAX_NPZ_BYTES))
-    with zipfile.ZipFile(stream) as archive:  # sizes before inflating: a small file may declare a huge array
-        if sum(entry.file_size for entry in archive.infolist()) > _MAX_NPZ_BYTES:
-            raise InputError(str(path), f"unpacks to more than the limit of {_MAX_NPZ_BYTES} bytes")
-    with np.load(stream, allow_pickle=False) as data:
-        return {name: data[name] for name in data.files}
+def _arrays(path: Path, document: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    """The arrays that the document names: headers are checked before memory is taken for what they claim."""
+    entries = [entry["arrays"] for entry in document["results"]]
+    names = [entry[kind] for entry in entries for kind in ("probabilities", "view_logits") if entry[kind] is not None]
+    return read_arrays(path, tuple(map(str, names)))
 
 
 def _prediction(document: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Prediction:

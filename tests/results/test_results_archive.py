@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -161,6 +162,15 @@ def tamper(folder, what: str) -> None:
         stream = io.BytesIO()
         np.savez(stream, probabilities_0=np.array([print], dtype=object))
         npz_path.write_bytes(stream.getvalue())
+    elif what == "huge array declared":
+        arrays = {name: array.tobytes() for name, array in np.load(npz_path).items()}
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**13,)})
+        with zipfile.ZipFile(npz_path, "w") as archive:
+            for name in arrays:
+                archive.writestr(f"{name}.npy", header.getvalue())
+    elif what == "deep json":
+        json_path.write_text("[" * 100_000)
     elif what == "arrays of another photo":
         arrays = dict(np.load(npz_path))
         arrays["probabilities_0"] = 1 - arrays["probabilities_0"] ** 2
@@ -170,7 +180,7 @@ def tamper(folder, what: str) -> None:
 @pytest.mark.parametrize(
     "what",
     ["no json", "no npz", "truncated npz", "not json", "a list", "other format", "field missing", "unknown task",
-     "other vertex count", "pickled array", "arrays of another photo"],
+     "other vertex count", "pickled array", "huge array declared", "deep json", "arrays of another photo"],
 )  # fmt: skip
 def test_damage_is_one_clear_error(tmp_path, scene, what):
     save(scene.prediction, tmp_path)
