@@ -7,6 +7,7 @@ behind everything (`--server.* ` flags as usual); `sink` swallows spans over OTL
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from services.runtime.config import ServerConfig, load_config
 from services.runtime.identity import ECHO, IDENTITY, IdentityService
 from services.runtime.server import serve
 
-__all__ = ["ChildServer", "child_server"]
+__all__ = ["ChildServer", "child_server", "free_port"]
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,15 @@ class ChildServer:
         times = self._process.cpu_times()
         return float(times.user + times.system)
 
+    def resident_bytes(self) -> int:
+        """Memory held in RAM now."""
+        return int(self._process.memory_info().rss)
+
 
 @contextmanager
-def child_server(kind: str, *arguments: str) -> Iterator[ChildServer]:
-    """Start `kind` on a free port; it ends with the block."""
-    command = [sys.executable, "-m", "benchmarks.identity_servers", kind, *arguments]
+def child_server(kind: str, *arguments: str, module: str = "benchmarks.identity_servers") -> Iterator[ChildServer]:
+    """Start `kind` of `module` on a free port; it ends with the block."""
+    command = [sys.executable, "-m", module, kind, *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         yield ChildServer(process)
@@ -70,6 +75,14 @@ def child_server(kind: str, *arguments: str) -> Iterator[ChildServer]:
             process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 async def _bare() -> None:

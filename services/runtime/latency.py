@@ -65,7 +65,7 @@ class LatencyModel:
                 kept = trimmed
                 self._line(kept)
         excesses = sorted(max(0.0, seconds - self.predict(cost)) for cost, seconds in kept)
-        self._excess = excesses[int(0.9 * (len(excesses) - 1))]
+        self._excess = excesses[int(0.95 * (len(excesses) - 1))]
 
     def _line(self, samples: list[tuple[float, float]]) -> None:
         costs = [cost for cost, _ in samples]
