@@ -72,6 +72,9 @@ class InteractVLM:
             InputError: the photo, an object, the person or a task is not usable.
             DeadlineExceededError: `timeout` passed.
         """
+        for field, given in (("objects", objects), ("tasks", tasks)):
+            if isinstance(given, str):  # whose letters would be asked about one by one
+                raise QuestionError(field, f"is the text {given!r}; give a list")
         pixels = photo if isinstance(photo, np.ndarray) else load_photo(photo)
         queries = [item if isinstance(item, ObjectQuery) else ObjectQuery(item) for item in objects]
         context = CallContext.within(timeout)

@@ -32,6 +32,7 @@ from interactvlm.types import (
     TaskFailure,
     TaskResult,
     VertexContact,
+    WholePhoto,
 )
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Pipeline:
     Args:
         language: Psi and Gamma.
         localization: Phi, Theta, Omega and the lift.
-        people: finds the chosen person; None when only the whole photo or a box is ever asked for.
+        people: finds the chosen person; None where only the whole photo is ever asked for.
     """
 
     def __init__(
@@ -162,6 +163,8 @@ class Pipeline:
             choice = None
             if self.people is not None:
                 choice = await self.people.choose(photo, person or LargestPerson(), context=context)
+            elif person is not None and not isinstance(person, WholePhoto):
+                raise QuestionError("person", "cannot be chosen: this pipeline looks at whole photos only")
         region = choice.region if choice else None
         with clock.stage("language"):
             seen = _crop(photo, region)

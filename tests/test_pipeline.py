@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from interactvlm.body.template import BodyTemplate, load_template
-from interactvlm.errors import CancelledError, InputError, InteractVLMError
+from interactvlm.errors import CancelledError, InputError, InteractVLMError, QuestionError
+from interactvlm.facade import InteractVLM
 from interactvlm.geometry.mesh import Mesh, PointCloud
 from interactvlm.pipeline import ObjectQuery, Pipeline
 from interactvlm.stages import CallContext
-from interactvlm.types import ContactAnswer, ModelIdentity, Question, Task, VertexContact, WholePhoto
+from interactvlm.types import Box, ContactAnswer, ModelIdentity, Question, Task, VertexContact, WholePhoto
 
 PHOTO = np.zeros((32, 32, 3), dtype=np.uint8)
 
@@ -79,3 +80,14 @@ async def test_when_everything_fails_the_error_is_raised() -> None:
 async def test_a_cancellation_is_no_partial_answer() -> None:
     with pytest.raises(CancelledError):
         await pipeline(cup=CancelledError("gone")).predict(PHOTO, objects=OBJECTS, partial=True)
+
+
+async def test_a_person_is_not_passed_over_where_nobody_can_be_found() -> None:
+    with pytest.raises(QuestionError, match="whole photos only"):
+        await pipeline().predict(PHOTO, person=Box(0, 0, 16, 16))
+
+
+@pytest.mark.parametrize("wrong", [{"objects": "chair"}, {"tasks": "binary"}])
+def test_one_text_is_no_list_of_names(wrong: dict[str, str]) -> None:
+    with InteractVLM(pipeline()) as model, pytest.raises(QuestionError, match="give a list"):
+        model.predict(PHOTO, **wrong)  # type: ignore[arg-type]
