@@ -68,6 +68,7 @@ class PredictConfig:
 
     Attributes:
         max_pending: photos in work at once in this process; more are refused with RESOURCE_EXHAUSTED.
+        max_pending_bytes: encoded photos of those; more are refused likewise.
         max_in_flight: photos of one PredictStream in work at once.
         photo_memory_bytes: decoded photos held at once; more wait.
         decoders: photos decoded at once.
@@ -75,13 +76,14 @@ class PredictConfig:
     """
 
     max_pending: int = 256
+    max_pending_bytes: int = 2**30
     max_in_flight: int = 32
     photo_memory_bytes: int = 2**30
     decoders: int = 2
     max_wait_seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        for name in ("max_pending", "max_in_flight", "photo_memory_bytes", "decoders"):
+        for name in ("max_pending", "max_pending_bytes", "max_in_flight", "photo_memory_bytes", "decoders"):
             if getattr(self, name) < 1:
                 raise InputError(f"predict.{name}", f"is {getattr(self, name)}; it must be at least 1")
 

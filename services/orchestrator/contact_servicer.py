@@ -90,8 +90,9 @@ class ContactServicer(contact_service_pb2_grpc.ContactServiceServicer):
         self, request_iterator: AsyncIterator[contact_service_pb2.UploadMeshRequest], context: Any
     ) -> contact_service_pb2.Mesh:
         """Keep a mesh for this caller."""
-        surface = await self._reader.read(request_iterator)
-        await self._meshes.put(current_call().owner, surface)
+        owner = current_call().owner
+        surface = await self._reader.read(request_iterator, owner=owner)
+        await self._meshes.put(owner, surface)
         return _mesh(surface)
 
     async def GetMesh(  # noqa: N802

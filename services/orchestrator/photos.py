@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from interactvlm.photo import load_photo
 from interactvlm.stages import CallContext
+from services.orchestrator.fairness import FairPlaces
 
 __all__ = ["PhotoRoom"]
 
@@ -32,18 +33,18 @@ class PhotoRoom:
         self._capacity = capacity
         self._held = 0
         self._waiting: deque[asyncio.Event] = deque()
-        self._slots = asyncio.Semaphore(decoders)
+        self._places = FairPlaces(decoders)
         self._threads = ThreadPoolExecutor(decoders, thread_name_prefix="interactvlm-photo")
 
     @asynccontextmanager
-    async def decoded(self, encoded: bytes, *, context: CallContext) -> AsyncIterator[NDArray[np.uint8]]:
-        """The upright pixels, RGB uint8 [H, W, 3], for as long as the block lasts.
+    async def decoded(self, encoded: bytes, *, owner: str, context: CallContext) -> AsyncIterator[NDArray[np.uint8]]:
+        """The upright pixels, RGB uint8 [H, W, 3], for as long as the block lasts; owners take turns.
 
         Raises:
             PhotoError: see `load_photo`.
             DeadlineExceededError, CancelledError: nobody waits for the answer any more.
         """
-        async with self._slots:
+        async with self._places.place(owner):
             context.check()
             photo = await asyncio.get_running_loop().run_in_executor(self._threads, load_photo, encoded)
             await self._take(photo.nbytes, context)

@@ -35,6 +35,8 @@ class Predictor:
         photos: room for decoded photos.
         replay: answers to repeated requests.
         max_pending: requests in work at once.
+        max_pending_bytes: their encoded photos.
+        max_answer_bytes: largest answer.
     """
 
     def __init__(
@@ -46,6 +48,8 @@ class Predictor:
         photos: PhotoRoom,
         replay: Replay,
         max_pending: int,
+        max_pending_bytes: int,
+        max_answer_bytes: int,
     ) -> None:
         self._stages = stages
         self._people = people
@@ -53,7 +57,10 @@ class Predictor:
         self._photos = photos
         self._replay = replay
         self._max_pending = max_pending
+        self._max_pending_bytes = max_pending_bytes
+        self._max_answer_bytes = max_answer_bytes
         self._pending = 0
+        self._pending_bytes = 0
         self._latency = LatencyWindow()
 
     async def predict(
@@ -75,10 +82,10 @@ class Predictor:
             raise QuestionError(
                 "request_id", f"has {len(request.request_id)} characters; the limit is {_MAX_REQUEST_ID}"
             )
-        if self._pending >= self._max_pending:
-            retry = max(self._latency.p95 or 0.0, _SHORTEST_RETRY)
-            raise QueueFull(f"{self._pending} photos are in work; the limit is {self._max_pending}", retry_after=retry)
+        size = len(request.photo)
+        self._check_room(size)
         self._pending += 1
+        self._pending_bytes += size
         begin = time.monotonic()
         try:
             fingerprint = await asyncio.to_thread(_fingerprint, request) if request.request_id else b""
@@ -91,10 +98,21 @@ class Predictor:
             )
         finally:
             self._pending -= 1
+            self._pending_bytes -= size
         self._latency.add(time.monotonic() - begin)
         response = contact_service_pb2.PredictResponse.FromString(answer)
         response.replayed = repeated
         return response
+
+    def _check_room(self, size: int) -> None:
+        full = self._pending >= self._max_pending
+        if not full and (not self._pending or self._pending_bytes + size <= self._max_pending_bytes):
+            return
+        raise QueueFull(
+            f"{self._pending} photos of {self._pending_bytes} bytes are in work; the limits are "
+            f"{self._max_pending} and {self._max_pending_bytes}",
+            retry_after=max(self._latency.p95 or 0.0, _SHORTEST_RETRY),
+        )
 
     async def _answer(
         self, request: contact_service_pb2.PredictRequest, owner: str, context: CallContext
@@ -115,7 +133,7 @@ class Predictor:
             )
             for i, item in enumerate(request.objects)
         ]
-        async with self._photos.decoded(request.photo, context=context) as photo:
+        async with self._photos.decoded(request.photo, owner=owner, context=context) as photo:
             language = RemoteLanguage(
                 self._stages, encoded=request.photo, size=(photo.shape[0], photo.shape[1]), checkpoint=checkpoint
             )
@@ -135,6 +153,12 @@ class Predictor:
                 task=encode_task(failure.task), object_name=failure.object_name, error=to_status(failure.error)
             )
             response.results.insert(failure.index, failed)
+        if response.ByteSize() > self._max_answer_bytes:
+            raise QuestionError(
+                "objects",
+                f"make an answer of {response.ByteSize()} bytes; the limit is {self._max_answer_bytes}: ask for fewer, "
+                "or without dense and include_view_logits",
+            )
         return response
 
 

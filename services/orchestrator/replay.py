@@ -30,7 +30,8 @@ CREATE TABLE IF NOT EXISTS answers (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS answers_by_age ON answers (expires);
 """
-_SWEEP_EVERY = 256
+_SWEEPS = 16
+_ROW_BYTES = 128
 _BUSY_SECONDS = 5.0
 
 T = TypeVar("T")
@@ -43,13 +44,13 @@ class ReplayStore:
     Args:
         file: shared by the processes of one machine; None keeps the answers in memory.
         ttl_seconds: for how long.
-        max_bytes: answers in all; those that expire first go first.
+        max_bytes: answers in all; those that expire first go first; one of more than a sixteenth is not kept.
     """
 
     def __init__(self, file: Path | None, *, ttl_seconds: float, max_bytes: int) -> None:
         self._ttl_seconds = ttl_seconds
         self._max_bytes = max_bytes
-        self._writes = 0
+        self._unswept = max_bytes  # what is found at start is swept with the first answer
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="interactvlm-replay")
         self._db = sqlite3.connect(
             file or ":memory:", timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
@@ -91,15 +92,18 @@ class ReplayStore:
         return bytes(row[1])
 
     def _put(self, key: bytes, fingerprint: bytes, answer: bytes) -> bytes:
+        if len(answer) > self._max_bytes // _SWEEPS:
+            return answer
         now = time.time()
         self._db.execute("DELETE FROM answers WHERE key = ? AND expires <= ?", (key, now))
         self._db.execute(
             "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)",
-            (key, fingerprint, answer, len(answer), now + self._ttl_seconds),
+            (key, fingerprint, answer, len(answer) + _ROW_BYTES, now + self._ttl_seconds),
         )
-        self._writes += 1
-        if self._writes % _SWEEP_EVERY == 1:
+        self._unswept += len(answer) + _ROW_BYTES
+        if self._unswept > self._max_bytes // _SWEEPS:
             self._sweep(now)
+            self._unswept = 0
         return self._get(key, fingerprint) or answer
 
     def _sweep(self, now: float) -> None:

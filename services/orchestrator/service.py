@@ -73,6 +73,8 @@ class ContactService:
             photos=self._photos,
             replay=Replay(self._replays),
             max_pending=config.predict.max_pending,
+            max_pending_bytes=config.predict.max_pending_bytes,
+            max_answer_bytes=config.server.max_response_bytes,
         )
         self._servicer = ContactServicer(
             predictor=predictor,

@@ -10,6 +10,7 @@ from interactvlm.errors import DeadlineExceededError, MeshError
 from interactvlm.geometry.load import MESH_TYPES, POINT_TYPES, MeshLimits, load_mesh, load_point_cloud
 from interactvlm.geometry.mesh import Mesh, PointCloud
 from interactvlm.v1 import contact_service_pb2
+from services.orchestrator.fairness import FairPlaces
 from services.runtime.errors import QueueFull
 
 __all__ = ["MeshReader"]
@@ -29,10 +30,13 @@ class MeshReader:
 
     def __init__(self) -> None:
         self._arriving = 0
+        self._places = FairPlaces(_PARSERS)
         self._threads = ThreadPoolExecutor(_PARSERS, thread_name_prefix="interactvlm-mesh")
 
-    async def read(self, requests: AsyncIterator[contact_service_pb2.UploadMeshRequest]) -> Mesh | PointCloud:
-        """The surface that the chunks hold.
+    async def read(
+        self, requests: AsyncIterator[contact_service_pb2.UploadMeshRequest], *, owner: str
+    ) -> Mesh | PointCloud:
+        """The surface that the chunks hold; owners take turns.
 
         Raises:
             MeshError: the type is unknown, a cap is passed, or the file is no valid mesh of its type.
@@ -44,7 +48,7 @@ class MeshReader:
         self._arriving += 1
         try:
             async with asyncio.timeout(_UPLOAD_SECONDS) as limit:
-                return await self._read(requests)
+                return await self._read(requests, owner)
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -56,7 +60,9 @@ class MeshReader:
         """Release the threads."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    async def _read(self, requests: AsyncIterator[contact_service_pb2.UploadMeshRequest]) -> Mesh | PointCloud:
+    async def _read(
+        self, requests: AsyncIterator[contact_service_pb2.UploadMeshRequest], owner: str
+    ) -> Mesh | PointCloud:
         file_type, content = "", bytearray()
         first = True
         async for request in requests:
@@ -73,7 +79,8 @@ class MeshReader:
         if first:
             raise MeshError("mesh", "is empty: the stream held no message")
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, _parse, bytes(content), file_type)
+        async with self._places.place(owner):
+            return await loop.run_in_executor(self._threads, _parse, bytes(content), file_type)
 
 
 def _check_type(file_type: str) -> None:

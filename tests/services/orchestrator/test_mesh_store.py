@@ -104,12 +104,12 @@ CLOUD = b"ply\nformat ascii 1.0\nelement vertex 2\nproperty float x\nproperty fl
 
 async def test_uploads_become_meshes_or_points() -> None:
     reader = MeshReader()
-    mesh = await reader.read(chunks(Chunk(file_type="obj", chunk=OBJ[:9]), Chunk(chunk=OBJ[9:])))
+    mesh = await reader.read(chunks(Chunk(file_type="obj", chunk=OBJ[:9]), Chunk(chunk=OBJ[9:])), owner="alice")
     assert isinstance(mesh, Mesh)
     assert mesh.faces.tolist() == [[0, 1, 2]]
-    points = await reader.read(chunks(Chunk(file_type="PLY", chunk=CLOUD + b"0 0 0\n1 2 3\n")))
+    points = await reader.read(chunks(Chunk(file_type="PLY", chunk=CLOUD + b"0 0 0\n1 2 3\n")), owner="alice")
     assert isinstance(points, PointCloud)
-    rows = await reader.read(chunks(Chunk(file_type="xyz", chunk=b"0 0 0\n1 2 3\n")))
+    rows = await reader.read(chunks(Chunk(file_type="xyz", chunk=b"0 0 0\n1 2 3\n")), owner="alice")
     assert rows.content_hash == points.content_hash
     reader.close()
 
@@ -130,7 +130,7 @@ async def test_uploads_become_meshes_or_points() -> None:
 async def test_bad_uploads_are_refused(messages: list[Chunk], problem: str) -> None:
     reader = MeshReader()
     with pytest.raises(MeshError, match=problem):
-        await reader.read(chunks(*messages))
+        await reader.read(chunks(*messages), owner="alice")
     reader.close()
 
 
@@ -138,5 +138,5 @@ async def test_uploads_at_once_are_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("services.orchestrator.uploads._MAX_UPLOADS", 0)
     reader = MeshReader()
     with pytest.raises(QueueFull):
-        await reader.read(chunks(Chunk(file_type="obj", chunk=OBJ)))
+        await reader.read(chunks(Chunk(file_type="obj", chunk=OBJ)), owner="alice")
     reader.close()

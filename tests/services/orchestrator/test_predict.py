@@ -207,6 +207,23 @@ async def test_too_many_photos_in_work_are_refused(build_house, png: bytes) -> N
     assert {reason(error) for error in refused} == {"QUEUE_FULL"}
 
 
+async def test_too_many_bytes_in_work_are_refused(build_house, png: bytes) -> None:
+    house = await build_house(predict=PredictConfig(max_pending_bytes=1))
+    house.vlm[0].delay = 0.3
+    calls = [house.contact.Predict(Request(photo=png, person=WHOLE)) for _ in range(3)]
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert sum(isinstance(outcome, grpc.aio.AioRpcError) for outcome in outcomes) == 2  # one is always let in
+
+
+async def test_an_answer_too_large_is_refused_with_a_reason(build_house, png: bytes) -> None:
+    house = await build_house()
+    house.service._servicer._predictor._max_answer_bytes = 100
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await house.contact.Predict(Request(photo=png, person=WHOLE, dense=True))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "without dense" in caught.value.details()
+
+
 async def test_cancelling_ends_the_calls_to_stages(build_house, png: bytes) -> None:
     house = await build_house()
     house.vlm[0].delay = 30.0

@@ -122,12 +122,15 @@ async def test_answers_are_forgotten_in_time_and_by_size(tmp_path: Path) -> None
     await expired.put(b"k", b"f", b"answer")
     assert await expired.get(b"k", b"f") is None
     await expired.close()
-    small = ReplayStore(tmp_path / "answers", ttl_seconds=60.0, max_bytes=100)
+    small = ReplayStore(tmp_path / "answers", ttl_seconds=60.0, max_bytes=32_000)
     for i in range(300):
-        await small.put(str(i).encode(), b"f", b"x" * 30)
+        await small.put(str(i).encode(), b"f", b"x" * 872)  # 1000 bytes with what is kept beside it
     kept = [i for i in range(300) if await small.get(str(i).encode(), b"f")]
     assert kept[-1] == 299
-    assert len(kept) < 60  # swept every 256 answers
+    assert kept == list(range(kept[0], 300))
+    assert 30 <= len(kept) <= 34
+    assert await small.put(b"large", b"f", b"x" * 3_000) == b"x" * 3_000
+    assert await small.get(b"large", b"f") is None
     await small.close()
 
 
