@@ -18,13 +18,14 @@ from interactvlm.body.parts import PART_NAMES
 from interactvlm.body.template import BodyTemplate
 from interactvlm.errors import InputError, MeshError
 
-__all__ = ["HIP_ANGLE", "SkinnedBody", "load_skinned_body", "load_smpl", "part_of_joint"]
+__all__ = ["BODY_ARRAYS", "HIP_ANGLE", "SkinnedBody", "load_skinned_body", "load_smpl", "part_of_joint"]
 
 HIP_ANGLE = 30.0
 """Degrees by which each leg is spread."""
 
 _LEFT_HIP, _RIGHT_HIP = 1, 2
-_KEYS = ("v_template", "f", "weights", "posedirs", "J_regressor", "kintree_table")
+BODY_ARRAYS = ("v_template", "f", "weights", "posedirs", "J_regressor", "kintree_table")
+"""Names of the arrays that are read from a body model file."""
 _JOINTS = {"smpl": 24, "smplh": 52, "smplx": 55}
 _VERTICES = {"smpl": 6890, "smplh": 6890, "smplx": 10475}
 
@@ -128,9 +129,9 @@ def load_skinned_body(path: Path, *, topology: str) -> SkinnedBody:
             "is a pickle, which could run code when opened; convert it once with "
             f"`interactvlm convert-checkpoint {path.name} {path.stem}.npz`",
         )
-    arrays = read_arrays(path, _KEYS)
+    arrays = read_arrays(path, BODY_ARRAYS)
     if any(array.dtype.kind not in "fiu" for array in arrays.values()):
-        raise MeshError(path.name, f"must hold plain numbers under {', '.join(_KEYS)}")
+        raise MeshError(path.name, f"must hold plain numbers under {', '.join(BODY_ARRAYS)}")
     joints, count = _JOINTS[topology], len(arrays["v_template"]) if arrays["v_template"].ndim else 0
     expected = {
         "v_template": (count, 3),

@@ -6,14 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from interactvlm.checkpoints.companion_check import check_body_model, check_vision_tower
 from interactvlm.checkpoints.companions import BODY_FILES, BODY_RENDER_FILES, VISION_TOWER
+from interactvlm.checkpoints.findings import Finding
 from interactvlm.checkpoints.json_file import read_json_object
 from interactvlm.checkpoints.peek import is_lfs_pointer, tensor_names
-from interactvlm.checkpoints.release_check import Finding, check_release
-from interactvlm.checkpoints.shards import PICKLED, SAFETENSORS
+from interactvlm.checkpoints.release_check import check_release
 from interactvlm.errors import CheckpointError
 
-__all__ = ["Diagnosis", "Finding", "diagnose"]
+__all__ = ["Diagnosis", "diagnose"]
 
 _MARKS = {"ok": "ok     ", "note": "note   ", "missing": "MISSING", "problem": "PROBLEM"}
 
@@ -96,19 +97,8 @@ def _clip(folder: Path, files: dict[str, Path]) -> Diagnosis | None:
     raw = read_json_object(files["config.json"])
     if raw.get("model_type") not in ("clip", "clip_vision_model"):
         return None
-    findings = [Finding("note", "use", f"put the folder beside the checkpoint, as {VISION_TOWER}")]
-    if "preprocessor_config.json" not in files:
-        findings.append(Finding("missing", "preprocessor_config.json", "belongs to the same download"))
-    if SAFETENSORS in files:
-        names = tensor_names(files[SAFETENSORS])
-        if not any(name.startswith("vision_model.encoder.layers.") for name in names):
-            findings.append(Finding("problem", SAFETENSORS, "holds no vision tower"))
-    elif PICKLED in files:
-        text = f"is a pickle; take {SAFETENSORS} of the same download, or run `interactvlm convert-checkpoint`"
-        findings.append(Finding("missing", PICKLED, text))
-    else:
-        findings.append(Finding("missing", SAFETENSORS, "the weights; belongs to the same download"))
-    return _of(folder, "clip", "a CLIP vision tower", *findings)
+    use = Finding("note", "use", f"put the folder beside the checkpoint, as {VISION_TOWER}")
+    return _of(folder, "clip", "a CLIP vision tower", use, *check_vision_tower(folder))
 
 
 def _by_names(folder: Path, files: dict[str, Path]) -> Diagnosis | None:
@@ -149,7 +139,7 @@ def _body(folder: Path, files: dict[str, Path]) -> Diagnosis | None:
             level = "note" if f"{stem}.npz" in files else "missing"
             findings.append(Finding(level, name, text))
         else:
-            findings.append(Finding("ok", name, "a body model"))
+            findings.append(check_body_model(files[name]))
     if models and not any(name in files for name in BODY_FILES):
         findings.append(Finding("missing", BODY_FILES[0], f"the body is looked for as {' or '.join(BODY_FILES)}"))
     if renders:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from interactvlm.checkpoints.companion_check import check_body_model, check_vision_tower
 from interactvlm.checkpoints.companions import (
     BODY_FILES,
     BODY_RENDER_FILES,
@@ -14,6 +14,7 @@ from interactvlm.checkpoints.companions import (
     find_vision_tower,
 )
 from interactvlm.checkpoints.config import ReleaseConfig
+from interactvlm.checkpoints.findings import Finding
 from interactvlm.checkpoints.json_file import read_json_object
 from interactvlm.checkpoints.layout import SAM_VIT_H, infer_sam_sizes, official_layout
 from interactvlm.checkpoints.peek import tensor_names
@@ -21,24 +22,9 @@ from interactvlm.checkpoints.reader import WeightReader
 from interactvlm.checkpoints.shards import PICKLED, SAFETENSORS, missing_shards, parse_index
 from interactvlm.errors import CheckpointError
 
-__all__ = ["Finding", "check_release"]
+__all__ = ["check_release"]
 
 _SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was checked.
-
-    Attributes:
-        level: "ok", "note" (nothing to do), "missing" (put or make it) or "problem" (wrong as it is).
-        subject: file, key or tensor.
-        text: what about it, and what to do.
-    """
-
-    level: str
-    subject: str
-    text: str
 
 
 def check_release(folder: Path) -> tuple[str, list[Finding]]:
@@ -169,7 +155,10 @@ def _vision(folder: Path, config: ReleaseConfig) -> Iterator[Finding]:
     if tower is None:
         beside = folder.absolute().parent / VISION_TOWER
         yield Finding("missing", VISION_TOWER, f"the CLIP vision tower; put its folder at {beside}")
-    else:
+        return
+    faults = [Finding(f.level, f"{tower.name}/{f.subject}", f.text) for f in check_vision_tower(tower)]
+    yield from faults
+    if not faults:
         yield Finding("ok", VISION_TOWER, f"the CLIP vision tower, at {tower}")
 
 
@@ -182,10 +171,10 @@ def _body(folder: Path, config: ReleaseConfig) -> Iterator[Finding]:
         text = f"the body that human contact lies on ({' or '.join(BODY_FILES)}); put it into {beside}"
         yield Finding("missing", "body", text)
     else:
-        model = next(name for name in BODY_FILES if (found / name).is_file())
+        yield check_body_model(next(found / name for name in BODY_FILES if (found / name).is_file()))
         rendered = sum((found / name).is_file() for name in BODY_RENDER_FILES)
-        whose = "the release's own" if rendered == len(BODY_RENDER_FILES) else "made by this library"
-        yield Finding("ok", "body", f"{model}, at {found}; renders of it: {whose}")
-        if 0 < rendered < len(BODY_RENDER_FILES):
-            text = f"{rendered} of {len(BODY_RENDER_FILES)} render files lie there; they are used only together"
+        if rendered == len(BODY_RENDER_FILES):
+            yield Finding("ok", "body renders", "the release's own")
+        elif rendered:
+            text = f"{rendered} of {len(BODY_RENDER_FILES)} files lie there; they are used only together"
             yield Finding("note", "body renders", text)

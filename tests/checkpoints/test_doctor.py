@@ -2,32 +2,41 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from interactvlm.body.smpl import BODY_ARRAYS
 from interactvlm.checkpoints.companions import BODY_RENDER_FILES, find_body_folder, find_vision_tower
 from interactvlm.checkpoints.doctor import Diagnosis, diagnose
 from interactvlm.errors import CheckpointError
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "data"
 
 
 @pytest.fixture
 def complete(contact_release: Path) -> Path:
     """A release with everything it needs beside it."""
     tower = contact_release.parent / "openai" / "clip-vit-large-patch14"
-    tower.mkdir(parents=True)
-    (tower / "config.json").write_text('{"model_type": "clip"}')
-    (contact_release.parent / "body").mkdir()
-    (contact_release.parent / "body" / "SMPLH_NEUTRAL.npz").touch()
+    shutil.copytree(GOLDEN / "clip-vit-tiny-patch14", tower)
+    write_body(contact_release.parent / "body" / "SMPLH_NEUTRAL.npz")
     return contact_release
+
+
+def write_body(path: Path) -> None:
+    """A file with the arrays of a body model's names, which is all that the doctor looks at."""
+    path.parent.mkdir(exist_ok=True)
+    np.savez(path, **{name: np.zeros(1) for name in BODY_ARRAYS})
 
 
 def levels(diagnosis: Diagnosis) -> dict[str, str]:
@@ -64,13 +73,31 @@ def test_renders_alone_are_no_body(complete: Path) -> None:
     found = diagnose(complete)
     assert not found.ready
     assert levels(found)["body"] == "missing"
-    (body / "SMPL_NEUTRAL.npz").touch()
-    assert "the release's own" in text_of(diagnose(complete), "body")
+    write_body(body / "SMPL_NEUTRAL.npz")
+    assert "the release's own" in text_of(diagnose(complete), "body renders")
     (body / BODY_RENDER_FILES[0]).unlink()
     found = diagnose(complete)
     assert found.ready
-    assert "made by this library" in text_of(found, "body")
     assert levels(found)["body renders"] == "note"
+
+
+def test_companions_are_looked_into(complete: Path) -> None:
+    (complete.parent / "body" / "SMPLH_NEUTRAL.npz").write_bytes(b"")
+    tower = complete.parent / "openai" / "clip-vit-large-patch14"
+    (tower / "preprocessor_config.json").unlink()
+    whole = (tower / "model.safetensors").read_bytes()
+    (tower / "model.safetensors").write_bytes(whole[:100])
+    found = diagnose(complete)
+    assert not found.ready
+    assert levels(found)["SMPLH_NEUTRAL.npz"] == "problem"
+    assert levels(found)["clip-vit-large-patch14/preprocessor_config.json"] == "missing"
+    assert levels(found)["clip-vit-large-patch14/model.safetensors"] == "problem"
+    np.savez(complete.parent / "body" / "SMPLH_NEUTRAL.npz", v_template=np.zeros(1))
+    assert "lacks the arrays J_regressor" in text_of(diagnose(complete), "SMPLH_NEUTRAL.npz")
+    (tower / "model.safetensors").rename(tower / "pytorch_model.bin")
+    assert levels(diagnose(tower)) | {"pytorch_model.bin": "missing"} == levels(diagnose(tower))
+    (tower / "pytorch_model.bin").unlink()
+    assert levels(diagnose(tower))["model.safetensors"] == "missing"
 
 
 def test_the_current_folder(complete: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,14 +190,14 @@ def test_names_in_a_pickle_are_read_without_running_it(tmp_path: Path) -> None:
 
 def test_other_downloads(tmp_path: Path, complete: Path) -> None:
     clip = diagnose(complete.parent / "openai" / "clip-vit-large-patch14")
-    assert (clip.kind, clip.ready) == ("clip", False)
+    assert (clip.kind, clip.ready) == ("clip", True)
     body = tmp_path / "smpl"
     body.mkdir()
     (body / "SMPL_NEUTRAL.pkl").write_bytes(pickle.dumps({}))
     found = diagnose(body)
     assert found.kind == "body"
     assert "convert-checkpoint SMPL_NEUTRAL.pkl SMPL_NEUTRAL.npz" in text_of(found, "SMPL_NEUTRAL.pkl")
-    (body / "SMPL_NEUTRAL.npz").touch()
+    write_body(body / "SMPL_NEUTRAL.npz")
     assert diagnose(body).ready
     (tmp_path / "table").mkdir()
     (tmp_path / "table" / "objaverse.pt").touch()

@@ -8,8 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+
+from interactvlm.body.smpl import BODY_ARRAYS
 
 RELEASE = Path(__file__).parents[1] / "golden" / "data" / "contact_release"
 Run = Callable[..., Any]
@@ -24,11 +27,9 @@ def test_doctor_says_the_same_to_people_programs_and_scripts(run_command: Run, t
     document = run_command("doctor", folder, "--json")
     assert document.code == 3
     assert json.loads(document.out)["ready"] is False
-    tower = tmp_path / "clip-vit-large-patch14"
-    tower.mkdir()
-    (tower / "config.json").write_text("{}")
+    shutil.copytree(RELEASE.parent / "clip-vit-tiny-patch14", tmp_path / "clip-vit-large-patch14")
     (tmp_path / "body").mkdir()
-    (tmp_path / "body" / "SMPLH_NEUTRAL.npz").touch()
+    np.savez(tmp_path / "body" / "SMPLH_NEUTRAL.npz", **{name: np.zeros(1) for name in BODY_ARRAYS})
     assert run_command("doctor", folder).code == 0
     assert run_command("doctor", tmp_path / "absent").code == 3
 
