@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["AFFORDANCES", "BODY_PARTS", "LEMON_AFFORDANCES", "PIAD_AFFORDANCES", "parse_affordance", "parse_parts"]
+from interactvlm.body.parts import PART_NAMES
 
-#: The 15 parts an answer may name.
-BODY_PARTS = (
-    "torso",
-    "hips",
-    "head",
-    *(f"{side} {part}" for part in ("hand", "foot", "arm", "forearm", "thigh", "leg") for side in ("left", "right")),
-)
+__all__ = ["AFFORDANCES", "LEMON_AFFORDANCES", "PIAD_AFFORDANCES", "parse_affordance", "parse_parts"]
+
 #: PIAD's 17 affordances, in its order.
 PIAD_AFFORDANCES = (
     "grasp", "contain", "lift", "open", "lay", "sit", "support", "wrapgrasp", "pour", "move", "display", "push",
@@ -24,7 +19,7 @@ LEMON_AFFORDANCES = ("pull", "ride", "play", "carry")
 AFFORDANCES = PIAD_AFFORDANCES + LEMON_AFFORDANCES
 
 # Whole words only: "left arm" must not be found in "left forearm", nor "grasp" in "wrapgrasp".
-_PART = re.compile(r"\b(torso|hips|head|(?:left|right)\s+(?:hand|foot|arm|forearm|thigh|leg))\b", re.IGNORECASE)
+_PART = re.compile(r"\b(" + "|".join(PART_NAMES).replace(" ", r"\s+") + r")\b", re.IGNORECASE)
 _AFFORDANCE = re.compile(r"\b(" + "|".join(AFFORDANCES) + r")\b", re.IGNORECASE)
 _AFFORDANCE_PHRASE = re.compile(r"\baffordance\s+type\s+is\b", re.IGNORECASE)
 

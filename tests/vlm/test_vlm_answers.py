@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interactvlm.vlm.answers import AFFORDANCES, BODY_PARTS, PIAD_AFFORDANCES, parse_affordance, parse_parts
+from interactvlm.body.parts import PART_NAMES
+from interactvlm.vlm.answers import AFFORDANCES, PIAD_AFFORDANCES, parse_affordance, parse_parts
 
 WORDS = st.sampled_from(
     ["and", "the", "armpit", "forearms", "leftover", "subtorso", "ahead", "left", "xx", "[SEG]", ","]
@@ -12,7 +13,7 @@ WORDS = st.sampled_from(
 
 
 def test_vocabulary_sizes() -> None:
-    assert len(set(BODY_PARTS)) == 15
+    assert len(set(PART_NAMES)) == 15
     assert len(set(PIAD_AFFORDANCES)) == 17
     assert len(set(AFFORDANCES)) == 21
 
@@ -24,7 +25,7 @@ def test_forearm_is_not_arm() -> None:
     assert parse_parts(text) == ("left forearm", "right arm")
 
 
-@given(st.lists(st.sampled_from(BODY_PARTS), max_size=20), st.lists(WORDS, max_size=5))
+@given(st.lists(st.sampled_from(PART_NAMES), max_size=20), st.lists(WORDS, max_size=5))
 def test_named_parts_are_found_once_in_order(parts: list[str], noise: list[str]) -> None:
     text = "The contacting body parts are " + ", ".join([*parts, *noise]) + ", and the contact region is [SEG]."
     assert parse_parts(text) == tuple(dict.fromkeys(parts))
@@ -32,7 +33,7 @@ def test_named_parts_are_found_once_in_order(parts: list[str], noise: list[str])
 
 @given(st.text())
 def test_any_text_gives_known_parts_and_affordances(text: str) -> None:
-    assert set(parse_parts(text)) <= set(BODY_PARTS)
+    assert set(parse_parts(text)) <= set(PART_NAMES)
     assert parse_affordance(text) in (None, *AFFORDANCES)
 
 
