@@ -31,8 +31,7 @@ __all__ = ["DEFAULT_TIMEOUT", "AsyncClient"]
 
 #: Seconds a call may take unless its caller says otherwise.
 DEFAULT_TIMEOUT = 300.0
-#: A mesh the server had this many seconds ago is not asked for again.
-_MESH_MEMORY_SECONDS = 60.0
+_MESH_NOT_FOUND = "MESH_NOT_FOUND"
 
 T = TypeVar("T")
 Priority = Literal["interactive", "batch"]
@@ -56,7 +55,7 @@ class AsyncClient:
         self._priority = priority
         self._channel = self._endpoint.open_channel()
         self._stub = ContactServiceStub(self._channel)
-        self._meshes_seen: dict[str, float] = {}
+        self._meshes_seen: set[str] = set()
         self._uploading = asyncio.Lock()
 
     async def predict(
@@ -88,12 +87,14 @@ class AsyncClient:
             ServerError: the server refused or failed (`code`, `reason`, `retry_after`).
         """
         request = PhotoRequest(photo, objects, tasks, person, fast, dense, view_logits, checkpoint)
-        begin = time.monotonic()
-        message = await self._prepare(request, timeout)
-        left = None if timeout is None else max(0.0, timeout - (time.monotonic() - begin))
-        return decode_response(
-            await self._call(self._stub.Predict(message, timeout=left, metadata=self._metadata(message.request_id)))
-        )
+        end = None if timeout is None else time.monotonic() + timeout
+        try:
+            return await self._predict(request, end)
+        except ServerError as error:
+            if error.reason != _MESH_NOT_FOUND or self._meshes_seen.isdisjoint(_hashes(request)):
+                raise
+            self._meshes_seen -= _hashes(request)  # forgotten there meanwhile: once more, with an upload
+            return await self._predict(request, end)
 
     async def predict_many(
         self,
@@ -133,6 +134,8 @@ class AsyncClient:
         ).outcomes()
         try:
             async for outcome in stream:
+                if isinstance(outcome.error, ServerError) and outcome.error.reason == _MESH_NOT_FOUND:
+                    self._meshes_seen.clear()  # which one is not said; later items ask again
                 yield outcome
         finally:
             await stream.aclose()
@@ -154,7 +157,7 @@ class AsyncClient:
                 f"the server read mesh {surface.content_hash} as {sent.sha256}; client and server do not match",
                 code="DATA_LOSS",
             )
-        self._meshes_seen[sent.sha256] = time.monotonic()
+        self._meshes_seen.add(sent.sha256)
         return sent.sha256
 
     async def delete_mesh(self, sha256: str, *, timeout: float | None = DEFAULT_TIMEOUT) -> None:
@@ -163,7 +166,7 @@ class AsyncClient:
         Raises:
             ServerError: there is none of that hash, or the server failed.
         """
-        self._meshes_seen.pop(sha256, None)
+        self._meshes_seen.discard(sha256)
         request = pb.DeleteMeshRequest(name=f"meshes/{sha256}")
         await self._call(self._stub.DeleteMesh(request, timeout=timeout, metadata=self._metadata()))
 
@@ -201,6 +204,11 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
+    async def _predict(self, request: PhotoRequest, end: float | None) -> Prediction:
+        message = await self._prepare(request, _left(end))
+        call = self._stub.Predict(message, timeout=_left(end), metadata=self._metadata(message.request_id))
+        return decode_response(await self._call(call))
+
     async def _prepare(self, request: PhotoRequest, timeout: float | None) -> pb.PredictRequest:
         """The request's message; its meshes are with the server afterwards."""
         message = await asyncio.to_thread(request.to_message)
@@ -211,7 +219,7 @@ class AsyncClient:
     async def _ensure_mesh(self, surface: Mesh | PointCloud, timeout: float | None) -> None:
         async with self._uploading:  # several calls about one mesh upload it once
             sha256 = await asyncio.to_thread(lambda: surface.content_hash)
-            if time.monotonic() - self._meshes_seen.get(sha256, -_MESH_MEMORY_SECONDS) < _MESH_MEMORY_SECONDS:
+            if sha256 in self._meshes_seen:
                 return
             request = pb.GetMeshRequest(name=f"meshes/{sha256}")
             try:
@@ -220,7 +228,7 @@ class AsyncClient:
                 if error.code != "NOT_FOUND":
                     raise
                 await self.upload_mesh(surface, timeout=timeout)
-            self._meshes_seen[sha256] = time.monotonic()
+            self._meshes_seen.add(sha256)
 
     async def _call(self, call: Awaitable[T]) -> T:
         try:
@@ -237,6 +245,14 @@ class AsyncClient:
         if token := self._endpoint.read_token():
             metadata.append(("authorization", f"Bearer {token}"))
         return tuple(metadata)
+
+
+def _hashes(request: PhotoRequest) -> set[str]:
+    return {surface.content_hash for surface in request.surfaces}
+
+
+def _left(end: float | None) -> float | None:
+    return None if end is None else max(0.0, end - time.monotonic())
 
 
 async def _iterate(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:

@@ -45,6 +45,7 @@ class ServerError(InteractVLMError):
             server at all).
         metadata: what the server adds to the reason.
         retry_after: seconds after which the same call may succeed, None where the server does not say.
+        request_id: under which the operator finds the call in the server's logs, "" where the server told none.
     """
 
     exit_code = 5
@@ -57,12 +58,14 @@ class ServerError(InteractVLMError):
         reason: str = "",
         metadata: dict[str, str] | None = None,
         retry_after: float | None = None,
+        request_id: str = "",
     ) -> None:
         Exception.__init__(self, message)  # not super(): InputError composes its message of two parts
         self.grpc_code = code
         self.reason = reason
         self.metadata = metadata or {}
         self.retry_after = retry_after
+        self.request_id = request_id
 
     @property
     def code(self) -> str:
@@ -111,19 +114,21 @@ _CODE_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 def from_status(status: status_pb2.Status) -> ServerError:
     """The exception for a `google.rpc.Status`, of a call or of one item."""
     code = _CODE_NAMES.get(status.code, "UNKNOWN")
-    info, retry, bad = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), error_details_pb2.BadRequest()
-    delay = None
+    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    bad, call = error_details_pb2.BadRequest(), error_details_pb2.RequestInfo()
     for detail in status.details:
-        if detail.Unpack(retry):
-            delay = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
-        elif not detail.Unpack(info):
-            detail.Unpack(bad)
+        next((found for found in (info, retry, bad, call) if detail.Unpack(found)), None)
+    delay = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9 if retry.HasField("retry_delay") else None
+    message = status.message or f"the server answered {code}"
+    if code == "INTERNAL" and call.request_id:
+        message = f"{message} (request id {call.request_id})"
     error = _CLASSES.get(code, ServerError)(
-        status.message or f"the server answered {code}",
+        message,
         code=code,
         reason=info.reason,
         metadata=dict(info.metadata),
         retry_after=delay,
+        request_id=call.request_id,
     )
     if isinstance(error, RefusedInputError) and bad.field_violations:
         error.field, error.problem = bad.field_violations[0].field, bad.field_violations[0].description

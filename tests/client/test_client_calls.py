@@ -121,6 +121,21 @@ async def test_meshes_are_uploaded_once_and_arrive_exactly(served: Any, photo: b
     assert served.stub.uploads == 3
 
 
+async def test_a_mesh_the_server_forgot_is_uploaded_again(served: Any, photo: bytes) -> None:
+    info = error_details_pb2.ErrorInfo(reason="MESH_NOT_FOUND", domain="interactvlm")
+
+    async def look(request: pb.PredictRequest, context: Any) -> None:
+        if request.objects[0].mesh_sha256 not in served.stub.meshes:
+            await stubs.abort(context, stubs.make_status(grpc.StatusCode.NOT_FOUND, "no such mesh", info))
+
+    served.stub.on_predict = look
+    async with AsyncClient(served.target) as client:
+        await client.predict(photo, objects=[ObjectQuery("cup", TRIANGLE)])
+        served.stub.meshes.clear()
+        await client.predict(photo, objects=[ObjectQuery("cup", TRIANGLE)])
+    assert served.stub.uploads == 2
+
+
 async def test_a_large_mesh_goes_in_pieces(served: Any) -> None:
     points = PointCloud(np.random.default_rng(1).random((300_000, 3), dtype=np.float32))
     async with AsyncClient(served.target) as client:
@@ -239,13 +254,14 @@ async def test_retries_are_bounded_by_a_budget(served: Any, photo: bytes) -> Non
 
 async def test_other_failures_are_not_retried(served: Any, photo: bytes) -> None:
     async def fail(_: Any, context: Any) -> None:
-        await stubs.abort(context, stubs.make_status(grpc.StatusCode.INTERNAL, "it broke"))
+        call = error_details_pb2.RequestInfo(request_id="r-17")
+        await stubs.abort(context, stubs.make_status(grpc.StatusCode.INTERNAL, "it broke", call))
 
     served.stub.on_predict = fail
     async with AsyncClient(served.target) as client:
-        with pytest.raises(ServerError, match="it broke") as caught:
+        with pytest.raises(ServerError, match=r"it broke \(request id r-17\)") as caught:
             await client.predict(photo)
-    assert caught.value.code == "INTERNAL"
+    assert (caught.value.code, caught.value.request_id) == ("INTERNAL", "r-17")
     assert len(served.stub.requests) == 1
 
 
