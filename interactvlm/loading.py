@@ -97,9 +97,10 @@ def load_localizer(opened: OpenedCheckpoint) -> tuple[ContactLocalizer, BodyTemp
         CheckpointError: a file or tensor is missing or does not fit, or there is no body model.
         MissingDependencyError: an optional package is not installed.
     """
-    from interactvlm.mvloc.model import ContactLocalizer
+    from interactvlm.mvloc.model import ContactLocalizer, check_has_views
     from interactvlm.mvloc.surfaces import HumanLift, ObjectCamera, OfficialBody
 
+    check_has_views(opened.config, opened.folder)  # before a body is asked for, which that model does not need
     folder, body = load_body(opened)
     # The release's own renders are what its masks were trained on: preferred where the user has them all.
     rendered = folder is not None and all((folder / name).is_file() for name in BODY_RENDER_FILES)

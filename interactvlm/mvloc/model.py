@@ -40,7 +40,7 @@ from interactvlm.mvloc.surfaces import (
 )
 from interactvlm.types import Target, VertexContact
 
-__all__ = ["BodySource", "ContactLocalizer", "check_embeddings"]
+__all__ = ["BodySource", "ContactLocalizer", "check_embeddings", "check_has_views"]
 
 #: Objects kept ready in memory, each about 100 MiB at the published sizes; the last one stays whatever its size.
 _OBJECT_BYTES_IN_MEMORY = 512 * 2**20
@@ -116,12 +116,7 @@ class ContactLocalizer:
             CheckpointError: the folder is incomplete or inconsistent, or holds the one-view model (human_mask_2d.py).
         """
         config = ReleaseConfig.from_folder(folder)
-        if config.multiview_channels == 1:
-            raise CheckpointError(
-                folder,
-                "holds the 2D human mask model (multiview_channels 1), which answers with a mask on the photo and not "
-                "on a body: load it with interactvlm.mvloc.human_mask_2d.HumanMask2D",
-            )
+        check_has_views(config, folder)
         return cls(
             config=config,
             reader=WeightReader(folder),
@@ -263,6 +258,16 @@ class ContactLocalizer:
         if self.config.separate_decoders:
             return {Target.HUMAN: load("human_mask_decoder"), Target.OBJECT: load("object_mask_decoder")}
         return dict.fromkeys(Target, load("mask_decoder"))
+
+
+def check_has_views(config: ReleaseConfig, folder: Path) -> None:
+    """Raise CheckpointError for the one-view model, which is another class's."""
+    if config.multiview_channels == 1:
+        raise CheckpointError(
+            folder,
+            "holds the 2D human mask model (multiview_channels 1), which answers with a mask on the photo and not "
+            "on a body: load it with interactvlm.mvloc.human_mask_2d.HumanMask2D",
+        )
 
 
 def check_embeddings(embeddings: NDArray[np.float32], tokens: Sequence[str], *, channels: int) -> Tensor:

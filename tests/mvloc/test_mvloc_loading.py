@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from interactvlm.config import Settings
-from interactvlm.errors import InputError
+from interactvlm.errors import CheckpointError, InputError
 from interactvlm.loading import load_localizer, open_checkpoint
 from interactvlm.mvloc.lift import HardLift, SoftLift
 from interactvlm.mvloc.surfaces import ObjectCamera
@@ -33,6 +33,12 @@ def test_settings_reach_the_localizer(
     assert localizer.body.lift.count == body.vertex_count
     assert localizer.object_camera is camera
     assert list((tmp_path / "views").glob("*.safetensors"))
+
+
+def test_the_mask_model_is_named_before_a_body_is_missed(tiny_checkpoint: Callable[..., Path]) -> None:
+    opened = open_checkpoint(Settings(model=str(tiny_checkpoint(multiview_channels=1)), device="cpu"))
+    with pytest.raises(CheckpointError, match="HumanMask2D"):
+        load_localizer(opened)
 
 
 @pytest.mark.parametrize("device", ["meta", "banana", "cuda:99", ""])
