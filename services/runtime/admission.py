@@ -13,6 +13,8 @@ from services.runtime.tokens import Token, TokenFile, require_scope
 
 __all__ = ["Admission", "scope_of"]
 
+#: gRPC's own services (reflection) are open to every known caller.
+_GRPC_OWN = "/grpc."
 _ANONYMOUS = Token(owner="anonymous")
 
 
@@ -56,7 +58,8 @@ class Admission:
         """
         if self._tokens is not None:
             token = self._tokens.authenticate(metadata.get("authorization"))
-            require_scope(token.scopes, scope_of(method))
+            if not method.startswith(_GRPC_OWN):
+                require_scope(token.scopes, scope_of(method))
         elif self._certificates:
             token = Token(owner=_common_name(context))
         else:

@@ -53,7 +53,6 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",
-    "documented_reasons",
     "from_rpc_error",
     "reason_of",
     "to_status",
@@ -223,10 +222,6 @@ class StageError(ServiceError):
         self.grpc_code = self.code.name
         self.reason = reason
         self.status = status
-        info = error_details_pb2.RetryInfo()
-        for detail in status.details:
-            if detail.Unpack(info):
-                self.retry_after = info.retry_delay.ToMilliseconds() / 1000
 
 
 _CODES_BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
@@ -242,17 +237,6 @@ _LIBRARY: tuple[tuple[type[InteractVLMError], str], ...] = (
     (DeadlineExceededError, "DEADLINE_EXCEEDED"),
     (CancelledError, "CANCELLED"),
 )
-
-
-def documented_reasons() -> dict[str, str]:
-    """Reason -> gRPC code of everything that can reach a client."""
-    found = {reason: kind.grpc_code for kind, reason in _LIBRARY}
-    pending: list[type[ServiceError]] = [ServiceError]
-    while pending:
-        kind = pending.pop()
-        found[kind.reason] = kind.code.name
-        pending.extend(kind.__subclasses__())
-    return found
 
 
 def reason_of(error: BaseException) -> str:

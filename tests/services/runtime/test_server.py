@@ -302,3 +302,61 @@ async def test_internal_port(start_server, connect):
     assert (await http(server.internal_port, "POST /admin/reload", '{"service": "x"}'))[0] == 400
     assert (await http(server.internal_port, "POST /admin/reload", "[1"))[0] == 400
     assert (await http(server.internal_port, "GET /etc/passwd"))[0] == 404
+
+
+async def test_connections_are_renewed_without_a_failed_call(start_server, connect):
+    probe = ProbeService()
+    peers: set[str] = set()
+    do = probe.do
+
+    async def noting(request: bytes, context: Any) -> bytes:
+        peers.add(context.peer())
+        return await do(request, context)
+
+    probe.do = noting
+    channel = connect(await start_server(probe, max_connection_age_seconds=1.0))
+    async with asyncio.timeout(30):
+        while len(peers) < 3:
+            assert await ask(channel, b"", timeout=10) == b"done"
+
+
+async def test_restart_under_load_fails_no_call(start_server, connect):
+    first = await start_server(IdentityService(batch_seconds=0.002))
+    channel = connect(first)
+    calls = channel.unary_unary(ECHO)
+    outcomes: list[str] = []
+    ending = asyncio.Event()
+
+    async def caller() -> None:
+        while not ending.is_set():
+            try:
+                await calls(b"x", timeout=20, wait_for_ready=True)
+                outcomes.append("OK")
+            except grpc.aio.AioRpcError as error:
+                outcomes.append(str(error))
+
+    callers = [asyncio.create_task(caller()) for _ in range(8)]
+    await until(lambda: len(outcomes) > 100)
+    await first.stop(grace=10)
+    await start_server(IdentityService(), port=first.port)
+    reached = len(outcomes)
+    await until(lambda: len(outcomes) > reached + 100)
+    ending.set()
+    await asyncio.gather(*callers)
+    assert set(outcomes) == {"OK"}
+
+
+async def test_client_that_leaves_a_stream_harms_nobody(start_server, connect):
+    service = IdentityService(batch_seconds=0.01)
+    channel = connect(await start_server(service))
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x"
+
+    leaving = channel.stream_stream(ECHO_STREAM)(endless())
+    staying = channel.stream_stream(ECHO_STREAM)(iter([b"1", b"2", b"3"]), timeout=20)
+    assert await leaving.read() == b"x"
+    leaving.cancel()
+    assert [answer async for answer in staying] == [b"1", b"2", b"3"]
+    await until(lambda: service._batcher.pending == 0)
