@@ -76,7 +76,8 @@ class Endpoint:
     """One deployment of the services, as a client sees it.
 
     Attributes:
-        target: "HOST:PORT", or a gRPC name ("dns:///HOST:PORT": all its addresses are used in turn).
+        target: "HOST:PORT", or another gRPC name: "dns:///HOST:PORT", "ipv4:ADDRESS:PORT,ADDRESS:PORT", "unix:PATH".
+            Several addresses are used in turn.
         tls: encryption; None speaks plainly, for loopback and for meshes that encrypt by themselves.
         token: the bearer token.
         token_file: a file that holds it, read anew whenever it changes; not with `token`.
@@ -91,7 +92,8 @@ class Endpoint:
     token_file: Path | None = None
 
     def __post_init__(self) -> None:
-        if not self.target.startswith("unix:") and not self.target.rpartition(":")[2].isdecimal():
+        foreign = "://" in self.target and not self.target.startswith(("dns://", "unix://"))
+        if foreign or not (self.target.startswith("unix:") or self.target.rpartition(":")[2].isdecimal()):
             raise InputError("server", f"is {self.target!r}; it must be HOST:PORT")
         if self.token and self.token_file is not None:
             raise InputError("token", "is given twice, itself and as a file")
@@ -130,8 +132,9 @@ class Endpoint:
 def _is_local(target: str) -> bool:
     if target.startswith("unix:"):
         return True
-    host = target.rpartition("/")[2].rpartition(":")[0].strip("[]")
-    return host in ("localhost", "::1") or host.startswith("127.")
+    addresses = target.rpartition("/")[2].removeprefix("ipv4:").removeprefix("ipv6:").split(",")
+    hosts = [address.rpartition(":")[0].strip("[]") for address in addresses]
+    return all(host in ("localhost", "::1") or host.startswith("127.") for host in hosts)
 
 
 def _read(name: str, path: Path | None) -> bytes | None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -148,3 +152,24 @@ def test_partial_answers_are_written_and_told(
     assert any("object cup" in notice and "no replica holds it" in notice for notice in document["notices"])
     assert (out / "photo.json").is_file()
     assert (out / "photo.png").is_file()
+
+
+def test_an_interrupted_command_cancels_its_call(photo: Path, tmp_path: Path, stub: Stub, address: str) -> None:
+    async def linger(*_: Any) -> None:
+        await asyncio.sleep(60)
+
+    stub.on_predict = linger
+    code = "from interactvlm.cli import main; main()"
+    command = [sys.executable, "-c", code, "predict", str(photo), "--out", str(tmp_path / "out"), "--server", address]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not stub.requests:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    deadline = time.monotonic() + 20
+    while not stub.cancelled.is_set():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -45,6 +45,13 @@ def test_importing_the_client_loads_no_model_library() -> None:
     assert printed.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("package", ["grpc", "google.rpc"])
+def test_a_missing_package_is_named_with_its_extra(package: str) -> None:
+    code = f"import sys; sys.modules[{package!r}] = None; import interactvlm.client"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "is not installed: pip install 'interactvlm[client]'" in printed.stderr
+
+
 def test_installing_the_client_brings_no_model_library() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     pending = [*project["dependencies"], *project["optional-dependencies"]["client"]]

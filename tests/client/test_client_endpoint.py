@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 from grpc import aio
 
@@ -57,13 +59,15 @@ async def test_without_the_right_certificates_nobody_is_reached(
                 await client.server_info(timeout=20)
 
 
-@pytest.mark.parametrize("target", ["localhost", "localhost:", "localhost:http", ""])
+@pytest.mark.parametrize("target", ["localhost", "localhost:", "localhost:http", "", "https://localhost:443"])
 def test_a_target_needs_a_port(target: str) -> None:
     with pytest.raises(InputError, match="must be HOST:PORT"):
         Endpoint(target)
 
 
-@pytest.mark.parametrize("target", ["contacts.example:443", "dns:///contacts.example:443", "10.0.0.1:50051"])
+@pytest.mark.parametrize(
+    "target", ["contacts.example:443", "dns:///contacts.example:443", "10.0.0.1:50051", "ipv4:127.0.0.1:1,10.0.0.1:2"]
+)
 def test_a_token_does_not_leave_the_machine_unencrypted(target: str) -> None:
     with pytest.raises(InputError, match="unencrypted"):
         Endpoint(target, token="secret")
@@ -84,3 +88,23 @@ def test_halves_are_refused(tmp_path: Path) -> None:
         Endpoint("localhost:1", tls=Tls(tmp_path / "none.pem")).open_channel()
     with pytest.raises(InputError, match="cannot be read"):
         Endpoint("localhost:1", token_file=tmp_path / "none").read_token()
+
+
+async def test_several_addresses_are_used_in_turn() -> None:
+    servers, ports, stubs = [], [], [Stub(), Stub()]
+    for stub in stubs:
+        server = aio.server()
+        contact_service_pb2_grpc.add_ContactServiceServicer_to_server(stub, server)
+        ports.append(server.add_insecure_port("127.0.0.1:0"))
+        await server.start()
+        servers.append(server)
+    target = "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)
+    async with AsyncClient(target) as client:
+        deadline = time.monotonic() + 20
+        while not all(stub.requests for stub in stubs):  # the second connection may take a moment
+            await client.predict(np.zeros((16, 16, 3), np.uint8))
+            assert time.monotonic() < deadline
+        await servers[0].stop(0)
+        for _ in range(10):  # the other one is enough
+            await client.predict(np.zeros((16, 16, 3), np.uint8))
+    await servers[1].stop(0)
