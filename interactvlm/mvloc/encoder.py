@@ -105,7 +105,7 @@ class ImageEncoder:
         reader.load_into(module, stored_name=lambda own: ENCODER_PREFIX + own, dtype=dtype, device=device)
         return cls(module=module.eval(), sizes=sizes, device=device, dtype=dtype)
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference mode: training takes these tensors, too, computed or from the cache
     def encode(self, inputs: Tensor) -> Tensor:
         """Embed preprocessed pictures, one at a time: global attention over one grid is what memory must hold.
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from interactvlm.checkpoints.config import ReleaseConfig
 from interactvlm.mvloc.model import ContactLocalizer
-from interactvlm.mvloc.surfaces import OfficialBody, Surface, body_cameras, body_views
+from interactvlm.mvloc.surfaces import OfficialBody, body_cameras, body_views
 from interactvlm.training.model import TrainableModel, TrainingExample
 from interactvlm.training.objective import LossParts
 from interactvlm.training.targets import mask_target
@@ -61,9 +61,7 @@ def examples(
     localizer = ContactLocalizer.from_folder(
         release["contact"], body=official_body, cache_dir=tmp_path_factory.mktemp("embeddings")
     )
-    views, prepared = body_views(official_body, 0), localizer.body
-    # Tensors made in inference mode cannot take part in training: cloned.
-    surface = Surface(prepared.identity, prepared.kind, prepared.embeddings.clone(), prepared.lift, prepared.valid)
+    views, surface = body_views(official_body, 0), localizer.body
 
     made = []
     for index, (sample, _) in enumerate(samples["contact"][: len(recorded["input_ids"])]):
@@ -75,7 +73,7 @@ def examples(
             TrainingExample(
                 input_ids=ids,
                 labels=labels,
-                image_features=tower(torch.from_numpy(tower.preprocessor([photo])))[0].clone(),
+                image_features=tower(torch.from_numpy(tower.preprocessor([photo])))[0],
                 contact_position=int((ids == config.seg_token_idx).nonzero()[-1, 0]),
                 contact_token="[SEG]",
                 surface=surface,
