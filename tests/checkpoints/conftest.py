@@ -26,3 +26,16 @@ def edit_json() -> Callable[..., None]:
         path.write_text(json.dumps(content))
 
     return edit
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Hashes that are remembered stay within the test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def left_in() -> Callable[[Path], set[str]]:
+    """The names in a folder, the cache aside."""
+    return lambda folder: {path.name for path in folder.iterdir()} - {"cache"}
