@@ -22,7 +22,8 @@ from services.orchestrator.budgets import Budget, LatencyWindow
 from services.orchestrator.config import BalancingConfig
 from services.orchestrator.metrics import EXTRA_REQUESTS
 from services.orchestrator.replica import Replica, ReplicaLostError
-from services.runtime.errors import CheckpointNotLive, ServiceError, StageUnavailable, from_rpc_error
+from services.runtime.errors import CheckpointNotLive, ServiceError, StageUnavailable
+from services.runtime.status import from_rpc_error
 
 __all__ = ["Attempt", "StageCaller"]
 

@@ -14,7 +14,8 @@ from interactvlm.v1 import mvloc_service_pb2_grpc
 from interactvlm.wire import encode_surface
 from services.orchestrator.replica import Replica
 from services.runtime.calls import maybe_current_call
-from services.runtime.errors import MeshMissing, ServiceError, from_rpc_error
+from services.runtime.errors import MeshMissing, ServiceError
+from services.runtime.status import from_rpc_error
 
 __all__ = ["MeshPushes"]
 

@@ -16,7 +16,8 @@ from services.orchestrator.mesh_store import MeshStore
 from services.orchestrator.photos import PhotoRoom
 from services.orchestrator.replay import Replay
 from services.orchestrator.stages import RemoteLanguage, RemoteLocalization, Stages
-from services.runtime.errors import QueueFull, to_status
+from services.runtime.errors import QueueFull
+from services.runtime.status import to_status
 
 __all__ = ["MAX_OBJECTS", "Predictor"]
 

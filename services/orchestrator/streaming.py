@@ -20,7 +20,8 @@ from interactvlm.stages import CallContext
 from interactvlm.v1 import contact_service_pb2
 from services.orchestrator.prediction import Predictor
 from services.runtime.calls import Call
-from services.runtime.errors import Draining, QuotaExceeded, ServiceError, to_status
+from services.runtime.errors import Draining, QuotaExceeded, ServiceError
+from services.runtime.status import to_status
 
 __all__ = ["PredictionStream"]
 

@@ -21,8 +21,9 @@ from services.runtime import metrics
 from services.runtime.batch_queue import BatchLimits, BatchQueue, Entry, Selection
 from services.runtime.calls import Call, Priority
 from services.runtime.device import DeviceWorker, settle
-from services.runtime.errors import DeadlineTooShort, Draining, QueueFull, reason_of
+from services.runtime.errors import DeadlineTooShort, Draining, QueueFull
 from services.runtime.latency import LatencyModel
+from services.runtime.status import reason_of
 
 __all__ = ["BatchLimits", "Batcher", "DeviceWorker"]
 

@@ -24,7 +24,7 @@ from interactvlm.stages import CallContext
 from services.runtime import metrics
 from services.runtime.admission import Admission
 from services.runtime.calls import PRIORITY_KEY, REQUEST_ID_KEY, Call, Priority, set_current_call
-from services.runtime.errors import from_rpc_error, reason_of, to_status, to_trailers
+from services.runtime.status import from_rpc_error, reason_of, to_status, to_trailers
 from services.runtime.tokens import Token
 from services.runtime.tracing import TRACEPARENT_KEY, Tracing
 

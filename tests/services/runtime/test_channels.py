@@ -14,8 +14,9 @@ from interactvlm.stages import CallContext
 from services.runtime.calls import Call, Priority, current_call, use_call
 from services.runtime.channels import make_channel
 from services.runtime.config import ClientConfig
-from services.runtime.errors import ServiceError, StageError, StageUnavailable, from_rpc_error
+from services.runtime.errors import ServiceError, StageUnavailable
 from services.runtime.identity import ECHO, ECHO_STREAM, IDENTITY, IdentityService
+from services.runtime.status import StageError, from_rpc_error
 from services.runtime.tracing import Tracing
 
 

@@ -13,7 +13,8 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 import services
 from interactvlm import errors as library
-from services.runtime.errors import ServiceError, StageError, from_rpc_error, reason_of, to_status
+from services.runtime.errors import ServiceError
+from services.runtime.status import StageError, from_rpc_error, reason_of, to_status
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "errors.md"
 LIBRARY = (
