@@ -33,6 +33,7 @@ Attempt = Callable[[Replica], Awaitable[T]]
 _FIRST_BACKOFF, _LAST_BACKOFF = 0.02, 1.0
 _SHORTEST_HEDGE_DELAY = 0.005
 _PRESSED_SECONDS = 5.0
+_STUCK = 4
 _HEDGE_BURST = 10.0
 #: The replica is at fault, whoever sent what.
 _FAULTS = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN})
@@ -99,8 +100,8 @@ class StageCaller:
         running = {first}
         try:
             if latency.p95 is not None and self._config.hedge_ratio:
-                await asyncio.wait(running, timeout=max(latency.p95, _SHORTEST_HEDGE_DELAY))
-                if not first.done() and (other := self._hedge_target(replica, key, checkpoint)) is not None:
+                other = await self._slow(first, replica, max(latency.p95, _SHORTEST_HEDGE_DELAY), key, checkpoint)
+                if other is not None:
                     EXTRA_REQUESTS.labels(self.pool.name, "hedge").inc()
                     running.add(asyncio.ensure_future(self._once(attempt, other, latency)))
             pending = set(running)
@@ -108,6 +109,8 @@ class StageCaller:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     if task.exception() is None:
+                        if not first.done():
+                            self.pool.failed(replica)  # outrun: once is nothing, time after time it is ejected
                         return task.result()
             return first.result()  # raises
         finally:
@@ -115,14 +118,28 @@ class StageCaller:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    def _hedge_target(self, replica: Replica, key: str, checkpoint: str) -> Replica | None:
-        """Where a second request costs next to nothing: a replica with at most half the work of the slow one."""
-        if time.monotonic() < self._pressed_until:
-            return None
-        other = self.pool.choose(key=key, checkpoint=checkpoint, avoid=(replica,), only_others=True)
-        if other is None or 2 * other.outstanding > replica.outstanding or not self._hedges.spend():
-            return None
-        return other
+    async def _slow(
+        self, first: asyncio.Future[T], replica: Replica, usual: float, key: str, checkpoint: str
+    ) -> Replica | None:
+        """Wait for the call; past the usual time, the replica that shall get it, too; None once the call has ended.
+
+        At first only a replica with at most half the work of the slow one will do: there a second request costs next
+        to nothing. A call that is far beyond the usual is stuck, and any replica that is no busier will do.
+        """
+        waited = 0.0
+        while True:
+            await asyncio.wait({first}, timeout=max(usual, waited))
+            if first.done():
+                return None
+            waited += max(usual, waited)
+            if time.monotonic() < self._pressed_until:
+                continue
+            other = self.pool.choose(key=key, checkpoint=checkpoint, avoid=(replica,), only_others=True)
+            share = 1 if waited >= _STUCK * usual else 2
+            if other is None or share * other.outstanding > replica.outstanding:
+                continue
+            if replica.ejected or self._hedges.spend():  # an ejected one gets no new calls: what is on it is bounded
+                return other
 
     async def _once(self, attempt: Attempt[T], replica: Replica, latency: LatencyWindow) -> T:
         begin = time.monotonic()

@@ -26,7 +26,7 @@ _CLOSING_SECONDS = 60.0
 
 
 class ReplicaLostError(Exception):
-    """The replica froze while the call was on it."""
+    """The replica froze, or its connection was closed, while the call was on it."""
 
 
 class Replica:
@@ -63,7 +63,6 @@ class Replica:
         self._frozen = False
         self._stubs: dict[Callable[[grpc.aio.Channel], Any], Any] = {}
         self._running: set[asyncio.Task[Any]] = set()
-        self._lost: set[asyncio.Task[Any]] = set()
         self._watching = [asyncio.create_task(self._watch()), asyncio.create_task(self._probe())]
 
     def stub(self, kind: Callable[[grpc.aio.Channel], T]) -> T:
@@ -96,24 +95,23 @@ class Replica:
         """Make a call on this replica.
 
         Raises:
-            ReplicaLostError: the replica froze; whatever the call raises otherwise.
+            ReplicaLostError: the replica was lost; whatever the call raises otherwise.
         """
         task = asyncio.ensure_future(call(self))
         self._running.add(task)
         try:
             return await task
         except asyncio.CancelledError:
-            if task in self._lost and task.cancelled():
+            mine = asyncio.current_task()
+            if mine is not None and not mine.cancelling():  # the call was cancelled, not who waits for it
                 raise ReplicaLostError(self.address) from None
             raise
         finally:
             self._running.discard(task)
-            self._lost.discard(task)
 
     def give_up_calls(self) -> None:
         """End the calls on it: somebody else can answer them."""
         for task in self._running:
-            self._lost.add(task)
             task.cancel()
 
     async def close(self) -> None:

@@ -207,7 +207,7 @@ async def test_never_more_than_half_are_ejected(make_pool) -> None:
 
 
 async def test_a_slow_call_is_hedged_within_its_budget(make_pool) -> None:
-    made = await make_pool(2, hedge_ratio=0.05)
+    made = await make_pool(2, hedge_ratio=0.05, ejection_failures=1000)
     slow = made.pool.replicas[0]
     attempts, cancelled = 0, 0
     stuck = False
@@ -239,6 +239,22 @@ async def test_a_slow_call_is_hedged_within_its_budget(make_pool) -> None:
         call = made.caller.call(_timed(attempt, context), method="M", context=context)
         outcomes += await asyncio.gather(call, return_exceptions=True)
     assert any(isinstance(outcome, DeadlineExceededError) for outcome in outcomes)
+
+
+async def test_a_replica_that_is_outrun_time_after_time_is_ejected(make_pool) -> None:
+    made = await make_pool(2, hedge_ratio=0.05, ejection_failures=3, ejection_seconds=60.0)
+    slow = made.pool.replicas[0]
+    stuck = False
+
+    async def attempt(replica: Replica) -> None:
+        await asyncio.sleep(30 if stuck and replica is slow else 0.001)
+
+    for _ in range(40):
+        await made.caller.call(attempt, method="M", context=CallContext())
+    stuck = True
+    while not slow.ejected:
+        await made.caller.call(attempt, method="M", context=CallContext())
+    assert not slow.outstanding
 
 
 def _timed(attempt: Any, context: CallContext) -> Any:
