@@ -167,7 +167,9 @@ def _placement(settings: Settings) -> tuple[torch.device, torch.dtype]:
         if not known:
             raise InputError("device", f"is {settings.device!r}; known: auto, cpu, cuda, cuda:N")
         if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-            raise InputError("device", f"is {settings.device!r}; this machine has {torch.cuda.device_count()}")
+            raise InputError(
+                "device", f"is {settings.device!r}; this machine has {torch.cuda.device_count()} CUDA devices"
+            )
     if settings.dtype == "auto":
         return device, torch.bfloat16 if device.type == "cuda" else torch.float32
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

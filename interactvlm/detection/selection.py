@@ -72,7 +72,11 @@ def select_person(photo: NDArray[np.uint8], selector: PersonSelector, detector: 
             )
         return Selection(person=around[-1].box, crop=crop_for(around[-1].box, size), people=people)
     if detector is None:
-        return Selection(person=None, crop=None, notice="No person detector is installed: the whole photo was used.")
+        return Selection(
+            person=None,
+            crop=None,
+            notice="No person detector is installed (pip install 'interactvlm[detection]'): the whole photo was used.",
+        )
     people = _people(photo, detector)
     if not people:
         return Selection(person=None, crop=None, notice="No person was found: the whole photo was used.")

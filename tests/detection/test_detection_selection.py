@@ -78,7 +78,10 @@ def test_without_person_or_detector_the_whole_photo_is_used_and_said():
     assert (nobody.person, nobody.crop) == (None, None)
     assert nobody.notice == "No person was found: the whole photo was used."
     blind = select_person(PHOTO, LargestPerson(), None)
-    assert (blind.crop, blind.notice) == (None, "No person detector is installed: the whole photo was used.")
+    assert (blind.crop, blind.notice) == (
+        None,
+        "No person detector is installed (pip install 'interactvlm[detection]'): the whole photo was used.",
+    )
     with pytest.raises(MissingDependencyError, match="ai-edge-litert"):
         select_person(PHOTO, PointOnPerson(10, 10), None)
     assert select_person(PHOTO, WholePhoto(), Fake(BIG)).crop is None

@@ -141,4 +141,6 @@ async def test_a_cancelled_call_never_starts(model: InteractVLM) -> None:
 def test_without_a_detector_the_whole_photo_is_used_and_said(model: InteractVLM) -> None:
     answer = model.predict(_photo(_samples()[0]), objects=["chair"])
     assert answer.region is None
-    assert answer.notices == ("No person detector is installed: the whole photo was used.",)
+    assert answer.notices == (
+        "No person detector is installed (pip install 'interactvlm[detection]'): the whole photo was used.",
+    )
