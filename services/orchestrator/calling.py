@@ -135,10 +135,12 @@ class StageCaller:
             if time.monotonic() < self._pressed_until:
                 continue
             other = self.pool.choose(key=key, checkpoint=checkpoint, avoid=(replica,), only_others=True)
-            share = 1 if waited >= _STUCK * usual else 2
-            if other is None or share * other.outstanding > replica.outstanding:
+            if other is None:
                 continue
-            if replica.ejected or self._hedges.spend():  # an ejected one gets no new calls: what is on it is bounded
+            if replica.ejected:  # it gets no new calls: what is on it is bounded
+                return other
+            share = 1 if waited >= _STUCK * usual else 2
+            if share * other.outstanding <= replica.outstanding and self._hedges.spend():
                 return other
 
     async def _once(self, attempt: Attempt[T], replica: Replica, latency: LatencyWindow) -> T:

@@ -17,7 +17,7 @@ from interactvlm.v1 import batch_service_pb2_grpc, contact_service_pb2_grpc
 from services.orchestrator.balancing import ReplicaPool
 from services.orchestrator.batch_servicer import BatchServicer
 from services.orchestrator.calling import StageCaller
-from services.orchestrator.config import OrchestratorConfig, StageConfig
+from services.orchestrator.config import OrchestratorConfig, ReplayConfig, StageConfig
 from services.orchestrator.contact_servicer import ContactServicer
 from services.orchestrator.discovery import Address, Discovery
 from services.orchestrator.mesh_pushes import MeshPushes
@@ -25,7 +25,9 @@ from services.orchestrator.mesh_store import MeshStore
 from services.orchestrator.models import ModelDirectory
 from services.orchestrator.photos import PhotoRoom
 from services.orchestrator.prediction import Predictor
-from services.orchestrator.replay import Replay, ReplayStore
+from services.orchestrator.replay import AnswerStore, Replay
+from services.orchestrator.replay_file import FileAnswers
+from services.orchestrator.replay_memory import MemoryAnswers
 from services.orchestrator.stages import Stages
 from services.orchestrator.uploads import MeshReader
 from services.runtime.channels import make_channel
@@ -59,11 +61,7 @@ class ContactService:
             memory_bytes=config.meshes.memory_bytes,
         )
         self._photos = PhotoRoom(capacity=config.predict.photo_memory_bytes, decoders=config.predict.decoders)
-        self._replays = ReplayStore(
-            Path(config.replay.file) if config.replay.file else None,
-            ttl_seconds=config.replay.ttl_seconds,
-            max_bytes=config.replay.max_bytes,
-        )
+        self._replays = _answers(config.replay)
         self._reader = MeshReader()
         self._worker = Worker()
         predictor = Predictor(
@@ -161,6 +159,12 @@ def _pool(name: str, service: str, stage: StageConfig, config: OrchestratorConfi
         connect=connect,
         config=config.balancing,
     )
+
+
+def _answers(config: ReplayConfig) -> AnswerStore:
+    if not config.file:
+        return MemoryAnswers(ttl_seconds=config.ttl_seconds, max_bytes=config.max_bytes)
+    return FileAnswers(Path(config.file), ttl_seconds=config.ttl_seconds, max_bytes=config.max_bytes)
 
 
 def _detector() -> Detector | None:
