@@ -24,6 +24,8 @@ __all__ = ["MAX_OBJECTS", "Predictor"]
 MAX_OBJECTS = 64
 _MAX_REQUEST_ID = 128
 _SHORTEST_RETRY = 0.1
+#: Bytes that are hashed sooner (0.2 ms) than another thread has taken them over and back.
+_QUICKLY_HASHED = 256 * 2**10
 
 
 class Predictor:
@@ -89,7 +91,7 @@ class Predictor:
         self._pending_bytes += size
         begin = time.monotonic()
         try:
-            fingerprint = await asyncio.to_thread(_fingerprint, request) if request.request_id else b""
+            fingerprint = await _identify(request) if request.request_id else b""
 
             async def work(within: CallContext) -> bytes:
                 return (await self._answer(request, owner, within)).SerializeToString()
@@ -161,6 +163,12 @@ class Predictor:
                 "or without dense and include_view_logits",
             )
         return response
+
+
+async def _identify(request: contact_service_pb2.PredictRequest) -> bytes:
+    if len(request.photo) <= _QUICKLY_HASHED:
+        return _fingerprint(request)
+    return await asyncio.to_thread(_fingerprint, request)
 
 
 def _fingerprint(request: contact_service_pb2.PredictRequest) -> bytes:

@@ -1,19 +1,30 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from interactvlm.errors import DeadlineExceededError, InputError
 from interactvlm.stages import CallContext
-from services.orchestrator.replay import Replay, ReplayStore
+from services.orchestrator.replay import AnswerStore, Replay
+from services.orchestrator.replay_file import FileAnswers
+from services.orchestrator.replay_memory import MemoryAnswers
 from services.runtime.errors import RequestIdReused
+
+Make = Callable[..., AnswerStore]
+
+
+@pytest.fixture(params=["memory", "file"])
+def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    return MemoryAnswers if request.param == "memory" else partial(FileAnswers, tmp_path / "answers")
 
 
 @pytest.fixture
-async def store():
-    made = ReplayStore(None, ttl_seconds=60.0, max_bytes=10**6)
+async def store(make_store: Make):
+    made = make_store(ttl_seconds=60.0, max_bytes=10**6)
     yield made
     await made.close()
 
@@ -45,7 +56,7 @@ def ask(replay: Replay, work: Work, seconds: float | None = None, **changes):
     return replay.once(work, context=CallContext.within(seconds), **named)
 
 
-async def test_one_answer_for_one_id(store: ReplayStore) -> None:
+async def test_one_answer_for_one_id(store: AnswerStore) -> None:
     replay, work = Replay(store), Work()
     assert await ask(replay, work) == (b"1", False)
     assert await ask(replay, work) == (b"1", True)
@@ -56,7 +67,7 @@ async def test_one_answer_for_one_id(store: ReplayStore) -> None:
         await ask(replay, work, fingerprint=b"g")
 
 
-async def test_repeats_wait_for_the_one_in_work(store: ReplayStore) -> None:
+async def test_repeats_wait_for_the_one_in_work(store: AnswerStore) -> None:
     replay, work = Replay(store), Work()
     work.gate.clear()
     asking = [asyncio.create_task(ask(replay, work)) for _ in range(5)]
@@ -67,7 +78,7 @@ async def test_repeats_wait_for_the_one_in_work(store: ReplayStore) -> None:
     assert sorted(await asyncio.gather(*asking)) == [(b"1", False)] + [(b"1", True)] * 4
 
 
-async def test_the_first_one_may_leave(store: ReplayStore) -> None:
+async def test_the_first_one_may_leave(store: AnswerStore) -> None:
     replay, work = Replay(store), Work()
     work.gate.clear()
     first, second = (asyncio.create_task(ask(replay, work)) for _ in range(2))
@@ -79,7 +90,7 @@ async def test_the_first_one_may_leave(store: ReplayStore) -> None:
     assert work.begun == 1
 
 
-async def test_when_all_leave_the_work_ends(store: ReplayStore) -> None:
+async def test_when_all_leave_the_work_ends(store: AnswerStore) -> None:
     replay, work = Replay(store), Work()
     work.gate.clear()
     asking = [asyncio.create_task(ask(replay, work)) for _ in range(2)]
@@ -93,7 +104,7 @@ async def test_when_all_leave_the_work_ends(store: ReplayStore) -> None:
     assert await ask(replay, work) == (b"2", False)
 
 
-async def test_who_has_more_time_begins_anew(store: ReplayStore) -> None:
+async def test_who_has_more_time_begins_anew(store: AnswerStore) -> None:
     replay, work = Replay(store), Work()
     work.gate.clear()
     short = asyncio.create_task(ask(replay, work, 0.1))
@@ -106,7 +117,7 @@ async def test_who_has_more_time_begins_anew(store: ReplayStore) -> None:
     assert await long == (b"2", False)
 
 
-async def test_failures_are_not_kept(store: ReplayStore) -> None:
+async def test_failures_are_not_kept(store: AnswerStore) -> None:
     replay = Replay(store)
 
     async def broken(context: CallContext) -> bytes:
@@ -117,12 +128,12 @@ async def test_failures_are_not_kept(store: ReplayStore) -> None:
     assert await ask(replay, Work()) == (b"1", False)
 
 
-async def test_answers_are_forgotten_in_time_and_by_size(tmp_path: Path) -> None:
-    expired = ReplayStore(tmp_path / "answers", ttl_seconds=-1.0, max_bytes=100)
+async def test_answers_are_forgotten_in_time_and_by_size(make_store: Make) -> None:
+    expired = make_store(ttl_seconds=-1.0, max_bytes=100)
     await expired.put(b"k", b"f", b"answer")
     assert await expired.get(b"k", b"f") is None
     await expired.close()
-    small = ReplayStore(tmp_path / "answers", ttl_seconds=60.0, max_bytes=32_000)
+    small = make_store(ttl_seconds=60.0, max_bytes=32_000)
     for i in range(300):
         await small.put(str(i).encode(), b"f", b"x" * 872)  # 1000 bytes with what is kept beside it
     kept = [i for i in range(300) if await small.get(str(i).encode(), b"f")]
@@ -135,7 +146,7 @@ async def test_answers_are_forgotten_in_time_and_by_size(tmp_path: Path) -> None
 
 
 async def test_processes_share_a_file(tmp_path: Path) -> None:
-    one, two = (ReplayStore(tmp_path / "answers", ttl_seconds=60.0, max_bytes=10**6) for _ in range(2))
+    one, two = (FileAnswers(tmp_path / "answers", ttl_seconds=60.0, max_bytes=10**6) for _ in range(2))
     assert await one.put(b"k", b"f", b"first") == b"first"
     assert await two.put(b"k", b"f", b"second") == b"first"
     assert await two.get(b"k", b"f") == b"first"
