@@ -48,6 +48,10 @@ _OPTIONS: list[tuple[str, Any]] = [
     # A server that froze is noticed within a minute and a half, also in the middle of a long call.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
+    # One of several servers that was restarted takes calls again before its neighbour is restarted (gRPC's own: 1 s to
+    # 2 min between attempts, long enough for a rolling update to pass by).
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5000),
     ("grpc.primary_user_agent", "interactvlm-python"),
 ]
 

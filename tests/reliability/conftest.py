@@ -26,7 +26,9 @@ from tests.reliability.stub_stage import StubConfig, StubMvloc, StubVlm
 @pytest.fixture(scope="session")
 def size() -> Size:
     full = os.environ.get("INTERACTVLM_RELIABILITY") == "full"
-    return Size(rounds=5, calls=200, fuzzed=5000) if full else Size(rounds=1, calls=15, fuzzed=300)
+    return (
+        Size(rounds=5, replaced=2, calls=200, fuzzed=5000) if full else Size(rounds=1, replaced=1, calls=15, fuzzed=300)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +47,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
         await asyncio.to_thread(planned.reap)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def open_contact() -> AsyncIterator[Open]:
     """`open_contact("127.0.0.1:PORT")`: a stub on a connection of its own, closed with the test."""
     channels: list[grpc.aio.Channel] = []
@@ -63,13 +65,13 @@ async def open_contact() -> AsyncIterator[Open]:
         await channel.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def build_room(open_contact: Open, tmp_path: Path) -> AsyncIterator[Build]:
     """`await build_room(vlm={...}, mvloc={...}, predict={...}, server={...})`; the tables override defaults."""
     started: list[Server] = []
 
-    async def serve(service: Service, **settings: Any) -> Server:
-        server = Server([service], ServerConfig(**settings))
+    async def serve(service: Service, config: ServerConfig) -> Server:
+        server = Server([service], config)
         started.append(server)
         await server.start()
         return server
@@ -83,9 +85,11 @@ async def build_room(open_contact: Open, tmp_path: Path) -> AsyncIterator[Build]
     ) -> Room:
         language = StubVlm(StubConfig(stage="vlm", **(vlm or {})))
         localization = StubMvloc(StubConfig(stage="mvloc", **(mvloc or {})))
-        targets = [f"127.0.0.1:{(await serve(stage)).port}" for stage in (language, localization)]
+        targets = [f"127.0.0.1:{(await serve(stage, ServerConfig())).port}" for stage in (language, localization)]
+        public = ServerConfig(**(server or {}))
         service = ContactService(
             OrchestratorConfig(
+                server=public,
                 vlm=StageConfig((targets[0],)),
                 mvloc=StageConfig((targets[1],)),
                 balancing=BalancingConfig(wait_seconds=5, hedge_ratio=0.0),
@@ -93,7 +97,7 @@ async def build_room(open_contact: Open, tmp_path: Path) -> AsyncIterator[Build]
                 meshes=MeshConfig(folder=str(tmp_path / "meshes")),
             )
         )
-        orchestrator = await serve(service, **(server or {}))
+        orchestrator = await serve(service, public)
         return Room(language, localization, orchestrator, open_contact(f"127.0.0.1:{orchestrator.port}"))
 
     yield build

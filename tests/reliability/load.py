@@ -44,11 +44,12 @@ def request(photo: bytes, **fields: object) -> Request:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a call ended: code, reason ("" where the client itself gave up), seconds it took."""
+    """How a call ended: code, reason ("" where the client itself gave up), seconds it took, what was said."""
 
     code: str
     reason: str
     seconds: float
+    message: str
 
 
 @dataclass
@@ -113,21 +114,21 @@ class Load:
         slowest = max((one.seconds for one in self.ended), default=0.0)
         assert slowest <= self.deadline + _LATENESS, f"a call took {slowest:.1f} s of {self.deadline:.1f}"
         untyped = [one for one in self.ended if one.code not in ("OK", "DEADLINE_EXCEEDED") and not one.reason]
-        assert not untyped, self.codes
+        assert not untyped, untyped[0]
 
     async def _work(self) -> None:
         while not self._stopping:
             began = time.monotonic()
-            code, reason = "OK", ""
+            code, reason, message = "OK", "", ""
             try:
                 await self.call()
             except grpc.aio.AioRpcError as error:
-                code, reason = error.code().name, _reason(error)
+                code, reason, message = error.code().name, _reason(error), error.details() or ""
             except ServerError as error:
-                code, reason = error.code, error.reason
+                code, reason, message = error.code, error.reason, str(error)
             except DeadlineExceededError:
                 code = "DEADLINE_EXCEEDED"
-            self.ended.append(Ended(code, reason, time.monotonic() - began))
+            self.ended.append(Ended(code, reason, time.monotonic() - began, message))
             await asyncio.sleep(0.005 if code == "OK" else 0.05)
 
 

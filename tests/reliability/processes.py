@@ -18,6 +18,7 @@ from typing import Any
 
 __all__ = ["House", "Process", "eventually"]
 
+_CALLS = "interactvlm_calls_total"
 ROOT = Path(__file__).parents[2]
 #: For anything that takes a moment on an idle machine: only a hang takes longer.
 PATIENCE = 60.0
@@ -34,7 +35,7 @@ async def eventually(condition: Callable[[], bool], what: str, *, patience: floa
 def _free_port() -> int:
     """A port that nobody listens on, below those the kernel gives to outgoing connections: it can be taken again."""
     while True:
-        port = random.randint(20_000, 32_000)  # noqa: S311 - no secret
+        port = random.randint(20_000, 32_000)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
@@ -74,9 +75,7 @@ class Process:
         command += ["--server.port", str(self.port), "--server.internal_port", str(self.internal_port)]
         command += ["--server.log_level", "warning", *self.arguments]
         with (self.folder / f"{self.name}.log").open("ab") as log:
-            self.popen = subprocess.Popen(  # noqa: S603 - our own command
-                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+            self.popen = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def serves(self) -> bool:
         """Whether it says that all its services serve."""
@@ -126,6 +125,16 @@ class Process:
     def replicas(self) -> Any:
         """An orchestrator's view of its stages."""
         return self.admin("replicas", service="interactvlm.v1.ContactService")
+
+    def answered(self) -> float:
+        """Calls that ended well here, over all methods."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.internal_port, timeout=PATIENCE)
+        try:
+            connection.request("GET", "/metrics")
+            lines = connection.getresponse().read().decode().splitlines()
+        finally:
+            connection.close()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(_CALLS) and 'code="OK"' in line)
 
     def resident_bytes(self) -> int:
         """Its memory."""

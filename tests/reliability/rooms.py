@@ -20,6 +20,7 @@ class Size:
     """How much is done: `make test` runs the reduced size, `make test-reliability` the full one."""
 
     rounds: int
+    replaced: int
     calls: int
     fuzzed: int
 

@@ -1,9 +1,9 @@
-"""A stage of fixed latency on the real chassis: real batcher, device thread, deadlines and drain; only the model is missing.
+"""A stage of fixed latency on the real chassis: batcher, device thread, deadlines and drain are real, the model is not.
 
     python -m tests.reliability.stub_stage --stage vlm --server.port 50061
 
-An object called "poison" fails its whole batch. POST /admin/slow {"seconds": 1} changes the latency, /admin/counts tells
-what was computed.
+An object called "poison" fails its whole batch. POST /admin/slow {"seconds": 1} changes the latency, /admin/counts
+tells what was computed.
 """
 
 from __future__ import annotations
@@ -97,6 +97,10 @@ class _Stage:
         if command == "slow":
             self.batch_seconds = float(arguments["seconds"])
         return self.counts
+
+    @property
+    def pending(self) -> int:
+        return self._batcher.pending
 
     async def compute(self, names: Sequence[str], call: Call) -> None:
         await self._batcher.submit(_Item(tuple(names), call.context), call)
