@@ -4,8 +4,8 @@ An item counts as outstanding from the moment it is read from the caller's sourc
 At most `limit` items are outstanding, so a slow caller, a slow server and a fast source all cost the same memory.
 
 When the connection breaks (a server restarts, a proxy gives up), a new stream gets the items without an outcome, under
-their old request ids: what the server had finished it answers from its memory. Only when nothing at all comes through
-for several attempts in a row does the stream end with an error.
+their old request ids: what the server had finished it answers from its memory. Attempts without any answer are counted:
+a stream that never worked ends with an error soon, one that did waits long enough for a server to restart.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ Call = aio.StreamStreamCall[Request, contact_service_pb2.PredictStreamResponse]
 _LIMIT_KEY = "interactvlm-max-in-flight"
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"
 _HEADERS_SECONDS = 1.0
-_MAX_ATTEMPTS = 5
+#: Attempts in a row without an answer: before the first answer ever, and after it (about half a minute).
+_FIRST_ATTEMPTS, _LATER_ATTEMPTS = 5, 20
 _FIRST_DELAY = 0.1
 _MAX_DELAY = 2.0
 
@@ -65,6 +66,7 @@ class PredictionStream:
         self._room = asyncio.Event()
         self._due = asyncio.Event()
         self._exhausted = False
+        self._patience = _FIRST_ATTEMPTS
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
         """Outcomes in the order in which they arrive; leaving early cancels what is under way.
@@ -133,6 +135,7 @@ class PredictionStream:
             if not self._unanswered:
                 continue  # whatever ended the call, nothing was lost with it
             failures = 0 if answered else failures + 1
+            self._patience = _LATER_ATTEMPTS if answered else self._patience
             await asyncio.sleep(self._pause(error, failures))
             self._rewind()
         self._outcomes.put_nowait(None)
@@ -149,7 +152,7 @@ class PredictionStream:
         pushback = _pushback(error) if error is not None else None
         # If the server meant something lasting that a write has hidden, the next attempt brings it to light.
         lasting = error is not None and error.code() is not grpc.StatusCode.UNAVAILABLE and not _is_hidden(error)
-        if lasting or failures >= _MAX_ATTEMPTS or (pushback is not None and pushback < 0):
+        if lasting or failures >= self._patience or (pushback is not None and pushback < 0):
             if error is None or _is_hidden(error):
                 raise ServerUnavailableError(f"{self._target} ends every stream without answers", code="UNAVAILABLE")
             raise from_call(error, self._target)
