@@ -39,7 +39,7 @@ class FileAnswers:
     def __init__(self, file: Path, *, ttl_seconds: float, max_bytes: int) -> None:
         self._ttl_seconds = ttl_seconds
         self._max_bytes = max_bytes
-        self._unswept = max_bytes  # what is found at start is swept with the first answer
+        self._unswept, self._swept = 0, 0.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="interactvlm-replay")
         self._db = sqlite3.connect(file, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
@@ -80,9 +80,9 @@ class FileAnswers:
             (key, fingerprint, answer, len(answer) + _ROW_BYTES, now + self._ttl_seconds),
         )
         self._unswept += len(answer) + _ROW_BYTES
-        if self._unswept > self._max_bytes // _SWEEPS:
+        if self._unswept > self._max_bytes // _SWEEPS or now - self._swept > self._ttl_seconds / _SWEEPS:
             self._sweep(now)
-            self._unswept = 0
+            self._unswept, self._swept = 0, now
         return self._get(key, fingerprint) or answer
 
     def _sweep(self, now: float) -> None:
