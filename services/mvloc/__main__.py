@@ -7,7 +7,6 @@ import sys
 
 from interactvlm.errors import InteractVLMError
 from services.mvloc.config import MvlocConfig
-from services.mvloc.servicer import MvlocService
 from services.runtime.config import load_config
 from services.runtime.server import serve
 
@@ -16,6 +15,8 @@ def main() -> int:
     """Serve until SIGTERM; returns the exit status."""
     try:
         config = load_config(MvlocConfig, arguments=sys.argv[1:])
+        from services.mvloc.servicer import MvlocService  # the models' libraries take seconds: not for a wrong flag
+
         asyncio.run(serve([MvlocService(config)], config.server, shown=config))
     except InteractVLMError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -9,13 +9,14 @@ from interactvlm.errors import InteractVLMError
 from services.runtime.config import load_config
 from services.runtime.server import serve
 from services.vlm.config import VlmConfig
-from services.vlm.servicer import VlmService
 
 
 def main() -> int:
     """Serve until SIGTERM; returns the exit status."""
     try:
         config = load_config(VlmConfig, arguments=sys.argv[1:])
+        from services.vlm.servicer import VlmService  # the models' libraries take seconds: not for a wrong flag
+
         asyncio.run(serve([VlmService(config)], config.server, shown=config))
     except InteractVLMError as error:
         sys.stderr.write(f"error: {error}\n")
