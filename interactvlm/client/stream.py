@@ -30,7 +30,7 @@ Call = aio.StreamStreamCall[Request, contact_service_pb2.PredictStreamResponse]
 
 _LIMIT_KEY = "interactvlm-max-in-flight"
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"
-_HEADERS_SECONDS = 1.0
+_HEADERS_SECONDS = 5.0
 #: Attempts in a row without an answer: before the first answer ever, and after it (about half a minute).
 _FIRST_ATTEMPTS, _LATER_ATTEMPTS = 5, 20
 _FIRST_DELAY = 0.1
@@ -65,6 +65,7 @@ class PredictionStream:
         self._outcomes: asyncio.Queue[Outcome | BaseException | None] = asyncio.Queue()  # None: all is said
         self._room = asyncio.Event()
         self._due = asyncio.Event()
+        self._greeted = asyncio.Event()  # the server's limit is known, or it tells none
         self._exhausted = False
         self._patience = _FIRST_ATTEMPTS
 
@@ -106,6 +107,7 @@ class PredictionStream:
             else:
                 self._unsent.put_nowait(item_id)
                 self._due.set()
+                await self._greeted.wait()
             while len(self._outstanding) >= self._limit:
                 self._room.clear()
                 await self._room.wait()
@@ -132,6 +134,7 @@ class PredictionStream:
                     helper.cancel()
                 await asyncio.gather(*helpers, return_exceptions=True)
                 call.cancel()
+                self._greeted.set()  # a call that ended before its headers holds the source up no longer
             if not self._unanswered:
                 continue  # whatever ended the call, nothing was lost with it
             failures = 0 if answered else failures + 1
@@ -166,6 +169,7 @@ class PredictionStream:
         try:
             # The server's headers tell its limit, or the call is refused: both better known before a photo is sent.
             await asyncio.wait({heeding}, timeout=_HEADERS_SECONDS)
+            self._greeted.set()
             while (item_id := await self._unsent.get()) is not None:
                 await call.write(self._unanswered[item_id])
             await call.done_writing()
