@@ -133,7 +133,7 @@ async def test_the_line_is_cut(room: Room, open_contact: Open, cable: tuple[Cabl
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-    # grpc.aio hides the status under an INTERNAL of its own where a write meets the cut (see interactvlm/client/stream.py)
+    # grpc.aio hides the status under an INTERNAL of its own where a write meets the cut (see client/stream.py)
     assert await stream.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL)
     await until_nobody_is_served(room)
     await room.contact.Predict(request(photo), timeout=30)
