@@ -38,7 +38,7 @@ class Settings:
         vision_tower: CLIP folder of a published checkpoint; empty looks beside the checkpoint.
         body: folder of the user's body files for a published checkpoint; empty looks beside the checkpoint.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        dtype: "auto" (bfloat16 on CUDA, float32 on CPU), "float32", "bfloat16" or "float16".
+        dtype: "auto" (bfloat16 on CUDA, float32 on CPU), "float32", "bfloat16" or "float16" (CUDA only).
         cache_dir: where dequantised weights and view embeddings are kept.
         cache_bytes: bound of the view-embedding cache.
         human_lift: "soft" (probabilities), or "hard" (0 or 1) as older human checkpoints were published with.

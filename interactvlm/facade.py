@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactvlm.config import Settings, load_settings
-from interactvlm.errors import QuestionError
+from interactvlm.errors import InteractVLMError, QuestionError
 from interactvlm.photo import load_photo
 from interactvlm.pipeline import ObjectQuery, Pipeline
 from interactvlm.stages import CallContext
@@ -71,10 +71,13 @@ class InteractVLM:
         Raises:
             InputError: the photo, an object, the person or a task is not usable.
             DeadlineExceededError: `timeout` passed.
+            InteractVLMError: the model was closed.
         """
         for field, given in (("objects", objects), ("tasks", tasks)):
             if isinstance(given, str):  # whose letters would be asked about one by one
                 raise QuestionError(field, f"is the text {given!r}; give a list")
+        if not self._thread.is_alive():
+            raise InteractVLMError("this model was closed; load it anew with interactvlm.from_pretrained")
         pixels = photo if isinstance(photo, np.ndarray) else load_photo(photo)
         queries = [item if isinstance(item, ObjectQuery) else ObjectQuery(item) for item in objects]
         context = CallContext.within(timeout)

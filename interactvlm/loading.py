@@ -172,5 +172,7 @@ def _placement(settings: Settings) -> tuple[torch.device, torch.dtype]:
             )
     if settings.dtype == "auto":
         return device, torch.bfloat16 if device.type == "cuda" else torch.float32
+    if settings.dtype == "float16" and device.type == "cpu":
+        raise InputError("dtype", "is float16, which CPUs compute at a crawl; use float32 or bfloat16 there")
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     return device, dtypes[settings.dtype]

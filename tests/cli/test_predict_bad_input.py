@@ -108,6 +108,7 @@ def test_meshes(run_command: Run, tmp_path: Path, photo: Path, name: str) -> Non
         (["--person", "1,2,3"], "known: largest"),
         (["--person", "900,900"], "leaves the photo"),
         (["--dtype", "int4"], "known: auto"),
+        (["--dtype", "float16", "--device", "cpu"], "use float32 or bfloat16"),
         (["--device", "abacus"], "known: auto"),
         (["--device", "cuda:99"], "this machine has"),
     ],

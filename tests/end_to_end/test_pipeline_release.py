@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from interactvlm.body.template import BodyTemplate
-from interactvlm.errors import CancelledError, DeadlineExceededError, QuestionError
+from interactvlm.errors import CancelledError, DeadlineExceededError, InteractVLMError, QuestionError
 from interactvlm.facade import InteractVLM
 from interactvlm.geometry.mesh import Mesh
 from interactvlm.local import LocalLanguage, LocalLocalization, LocalPeople, Worker
@@ -144,3 +144,10 @@ def test_without_a_detector_the_whole_photo_is_used_and_said(model: InteractVLM)
     assert answer.notices == (
         "No person detector is installed (pip install 'interactvlm[detection]'): the whole photo was used.",
     )
+
+
+def test_a_closed_model_says_so(model: InteractVLM) -> None:
+    closed = InteractVLM(model.pipeline)
+    closed.close()
+    with pytest.raises(InteractVLMError, match="this model was closed"):
+        closed.predict(_photo(_samples()[0]))
