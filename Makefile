@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all a fresh machine needs; both set up first.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test test-reliability check bench clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -9,7 +9,7 @@ RUN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup: $(STAMP)  ## everything into .venv, by pip
 
@@ -28,6 +28,9 @@ demo: setup  ## one photo through the whole method: writes out/demo/
 
 test: setup  ## the whole test suite
 	$(RUN)/python -m pytest
+
+test-reliability: setup  ## dying, frozen, overloaded and restarted servers, damaged input, at full size
+	INTERACTVLM_RELIABILITY=full $(RUN)/python -m pytest tests/reliability
 
 check: setup  ## format, lint, types, import contracts
 	$(RUN)/ruff format --check .

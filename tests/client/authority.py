@@ -29,10 +29,11 @@ class Authority:
     def ca(self) -> Path:
         return self.folder / f"{self.name}.pem"
 
-    def issue(self, name: str) -> tuple[Path, Path]:
+    def issue(self, name: str, *, file: str = "", expired: bool = False) -> tuple[Path, Path]:
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate_file, key_file = self.folder / f"{name}.pem", self.folder / f"{name}.key"
-        certificate_file.write_bytes(self._sign(name, key.public_key()).public_bytes(serialization.Encoding.PEM))
+        certificate_file, key_file = (self.folder / f"{file or name}.{end}" for end in ("pem", "key"))
+        certificate = self._sign(name, key.public_key(), expired=expired)
+        certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         key_file.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -40,8 +41,10 @@ class Authority:
         )
         return certificate_file, key_file
 
-    def _sign(self, name: str, public_key: ec.EllipticCurvePublicKey, *, authority: bool = False) -> x509.Certificate:
-        now = datetime.datetime.now(datetime.UTC)
+    def _sign(
+        self, name: str, public_key: ec.EllipticCurvePublicKey, *, authority: bool = False, expired: bool = False
+    ) -> x509.Certificate:
+        now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=3 if expired else 0)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.name)])
         alternatives = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]

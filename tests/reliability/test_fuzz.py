@@ -91,7 +91,6 @@ async def test_what_nobody_should_send(
         finished.set()
     await watching
     assert orchestrator.running.poll() is None
-    print(ended, f"waits: {max(waits):.2f} s; memory: {memory[0]} to {max(memory)}")
     assert sum(ended.values()) == len(inputs)
     assert {key.split()[0] for key in ended} == {method.rpartition("/")[2] for method in METHODS}
     assert max(waits) < STALL, f"somebody else waited {max(waits):.1f} s"
