@@ -19,6 +19,7 @@ from interactvlm.stages import CallContext
 __all__ = ["DeviceWorker", "WorkSource", "settle"]
 
 T = TypeVar("T")
+_CLOSE_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -97,13 +98,13 @@ class DeviceWorker:
             raise
 
     def close(self) -> None:
-        """Let the running piece end and stop the thread; what waits is dropped."""
+        """Let the running piece end (a hung one is left behind) and stop the thread; what waits is dropped."""
         with self.lock:
             self._closed = True
             self._jobs.clear()
             self.lock.notify()
         if threading.current_thread() is not self._thread:
-            self._thread.join()
+            self._thread.join(_CLOSE_SECONDS)
 
     def _loop(self) -> None:
         while (work := self._next()) is not None:

@@ -25,6 +25,8 @@ from services.runtime.tracing import Tracing
 __all__ = ["Server", "Service", "serve"]
 
 _log = logging.getLogger(__name__)
+#: A service whose engine hangs may hold up the end of the process for this long.
+_CLOSE_SECONDS = 20.0
 #: The event loop shares the interpreter with the device's and the exporter's threads: 5 ms, Python's default, would be
 #: added to a call each time one of them computes in Python.
 _SWITCH_SECONDS = 0.0005
@@ -111,18 +113,24 @@ class Server:
             raise
 
     async def stop(self, *, grace: float | None = None) -> None:
-        """Report NOT_SERVING, let calls end within `drain_seconds` (or `grace`), close; a second call does nothing."""
-        server, self._server = self._server, None
+        """Report NOT_SERVING, let calls end within `drain_seconds` (or `grace`), close.
+
+        May be called again, to hurry a stop that was cancelled; what is done already is not done twice.
+        """
         self._draining.set()
-        if server is not None:
+        if self._server is not None:
             for name in list(self._statuses):
                 await self._report(name, _NOT_SERVING)
             if grace is None and self._config.drain_notice_seconds:
                 await asyncio.sleep(self._config.drain_notice_seconds)
-            await server.stop(self._config.drain_seconds if grace is None else grace)
-        loaded, self._loaded = self._loaded, []
-        for service in reversed(loaded):
-            await service.close()
+            await self._server.stop(self._config.drain_seconds if grace is None else grace)
+            self._server = None
+        while self._loaded:
+            service = self._loaded.pop()
+            try:
+                await asyncio.wait_for(service.close(), _CLOSE_SECONDS)
+            except TimeoutError:
+                _log.error("a service did not close in time", extra={"fields": {"service": service.name}})
         if self._internal is not None:
             internal, self._internal = self._internal, None
             await internal.stop()

@@ -156,3 +156,17 @@ def test_a_child_that_fails_at_start_ends_them_all(start: Start) -> None:
         _, text = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "cannot be bound" in text
+
+
+def test_a_second_signal_hurries(start: Start) -> None:
+    process = start("--batch_seconds", "1.5")
+    port = logged(process, "serving")["port"]
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.unary_unary(ECHO).future(b"inside", timeout=20)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        logged(process, "draining")
+        process.send_signal(signal.SIGTERM)
+        assert call.exception(20) is not None
+    logged(process, "stopped")
+    assert process.wait(20) == 0
