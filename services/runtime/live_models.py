@@ -170,7 +170,7 @@ class LiveModels(Generic[M]):
                 self._set_weights({name: _check_weight(name, value) for name, value in arguments.items()})
             case "unload":
                 _only(arguments, "checkpoint_sha256")
-                self._unload(str(arguments.get("checkpoint_sha256", "")))
+                await self._unload(str(arguments.get("checkpoint_sha256", "")))
             case _:
                 return None
         return {"models": [self._describe(live) for live in self._live.values()], "in_memory": len(self._in_memory)}
@@ -200,9 +200,11 @@ class LiveModels(Generic[M]):
                 raise InputError("model", f"is checkpoint {sha256}, which is live already; set its weight instead")
             gone = self._live.pop(old)
             self._live[sha256] = _Live(model, settings, gone.weight)
+            del gone
+            await self._worker.run(gc.collect)  # models hold reference cycles
 
     async def _prepare(self, settings: Settings) -> M:
-        # Models hold reference cycles, and the device's thread the batch it ran last.
+        # The device's thread lets go of the batch it ran last, and with it of a model that was unloaded.
         await self._worker.run(gc.collect)
         if len(self._in_memory) >= _MOST:
             raise Unavailable(
@@ -233,13 +235,17 @@ class LiveModels(Generic[M]):
         for name, live in self._live.items():
             live.weight, live.credit = merged[name], 0.0
 
-    def _unload(self, sha256: str) -> None:
+    async def _unload(self, sha256: str) -> None:
+        async with self._changing:
+            self._forget(sha256)
+            await self._worker.run(gc.collect)
+
+    def _forget(self, sha256: str) -> None:
         rest = [live.weight for name, live in self._live.items() if name != sha256]
         if not sha256 or not sum(rest):
             raise InputError("checkpoint_sha256", "must name a checkpoint beside which another with a weight is live")
         self._named(sha256)
         del self._live[sha256]
-        gc.collect()
 
     def _describe(self, live: _Live[M]) -> dict[str, Any]:
         identity = live.model.identity

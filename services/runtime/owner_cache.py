@@ -20,6 +20,9 @@ class OwnerCache(Generic[V]):
         name: label of its metrics ("answers").
         max_bytes: bound over all owners; a value larger than that is not kept.
         size: bytes of a value.
+
+    Attributes:
+        nbytes: bytes held.
     """
 
     def __init__(self, name: str, *, max_bytes: int, size: Callable[[V], int]) -> None:
@@ -27,13 +30,9 @@ class OwnerCache(Generic[V]):
         self._size = size
         self._entries: dict[str, OrderedDict[Hashable, V]] = {}
         self._held: dict[str, int] = {}
+        self.nbytes = 0
         self._hits = CACHE_REQUESTS.labels(cache=name, result="hit")
         self._misses = CACHE_REQUESTS.labels(cache=name, result="miss")
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        return sum(self._held.values())
 
     def __len__(self) -> int:
         return sum(map(len, self._entries.values()))
@@ -59,19 +58,22 @@ class OwnerCache(Generic[V]):
             self._remove(largest, next(iter(self._entries[largest])))
         self._entries.setdefault(owner, OrderedDict())[key] = value
         self._held[owner] = self._held.get(owner, 0) + size
+        self.nbytes += size
 
     def clear(self, owner: str | None = None) -> int:
         """Forget an owner's entries, or everybody's; returns how many."""
         owners = list(self._entries) if owner is None else [owner]
         count = sum(len(self._entries.pop(name, ())) for name in owners)
         for name in owners:
-            self._held.pop(name, None)
+            self.nbytes -= self._held.pop(name, 0)
         return count
 
     def _remove(self, owner: str, key: Hashable) -> None:
         entries = self._entries.get(owner)
         if entries is None or key not in entries:
             return
-        self._held[owner] -= self._size(entries.pop(key))
+        size = self._size(entries.pop(key))
+        self._held[owner] -= size
+        self.nbytes -= size
         if not entries:
             del self._entries[owner], self._held[owner]
