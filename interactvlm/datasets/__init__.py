@@ -1,0 +1,1 @@
+"""Annotated photographs from every source in one form: our synthetic shards and the published data sets."""

@@ -1,0 +1,1 @@
+"""Objects that people touch: categories, the CC0 catalogue, parametric generators."""

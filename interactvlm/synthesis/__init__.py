@@ -1,0 +1,1 @@
+"""Procedural scenes of people and objects with exact contact labels."""
