@@ -13,15 +13,17 @@ from grpc import aio
 
 from interactvlm.errors import InputError
 
-__all__ = ["Endpoint", "Tls"]
+__all__ = ["CHANNEL_OPTIONS", "Endpoint", "Tls"]
 
 #: A request may carry a photo (32 MiB); answers carry masks on request.
 _MAX_MESSAGE_BYTES = 64 * 2**20
 
-#: gRPC's own retries (client channel, design A6): only UNAVAILABLE, at most 5 attempts, a server's
-#: `grpc-retry-pushback-ms` honoured, and a budget: each failure costs one of 10 tokens, each success returns a tenth,
-#: below half nothing is retried. Photos are asked about under a request_id and meshes kept under their hash, so a
-#: repeated call does no harm. A prediction stream resumes itself (see `stream`): gRPC cannot know which items it lost.
+#: gRPC's own retries (client channel, gRFC A6): at most 5 attempts, a server's `grpc-retry-pushback-ms` honoured, and a
+#: budget: each failure costs one of 10 tokens, each success returns a tenth, below half nothing is retried.
+#: Only where a server goes away: UNAVAILABLE, and CANCELLED, with which gRPC's servers answer a call that arrives in
+#: the moment in which they begin to drain (a call that its own caller cancels is never repeated). Photos are asked about
+#: under a request_id and meshes kept under their hash, so a repeated call does no harm. A prediction stream resumes
+#: itself (see `stream`): gRPC cannot know which items it lost.
 _SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
@@ -32,7 +34,7 @@ _SERVICE_CONFIG = {
                 "initialBackoff": "0.1s",
                 "maxBackoff": "2s",
                 "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
+                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
             },
         },
         {"name": [{"service": "interactvlm.v1.ContactService", "method": "PredictStream"}]},
@@ -40,7 +42,8 @@ _SERVICE_CONFIG = {
     "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
 }
 
-_OPTIONS: list[tuple[str, Any]] = [
+#: How every client of ours keeps its connections and repeats what a server's end has cost.
+CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
@@ -111,13 +114,13 @@ class Endpoint:
             InputError: a certificate or key cannot be read.
         """
         if self.tls is None:
-            return aio.insecure_channel(self.target, options=_OPTIONS)
+            return aio.insecure_channel(self.target, options=CHANNEL_OPTIONS)
         credentials = grpc.ssl_channel_credentials(
             root_certificates=_read("ca", self.tls.ca),
             private_key=_read("key", self.tls.key),
             certificate_chain=_read("certificate", self.tls.certificate),
         )
-        return aio.secure_channel(self.target, credentials, options=_OPTIONS)
+        return aio.secure_channel(self.target, credentials, options=CHANNEL_OPTIONS)
 
     def read_token(self) -> str:
         """The token to send with a call, "" for none.

@@ -37,6 +37,8 @@ _log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 #: gRPC rounds a timeout up by as much as 1 % on the wire (20.01 s travels as 20.1 s); the client's clock does not.
 _TIMEOUT_ROUNDING = 0.99
+#: gRPC's own streams (reflection) are left open by the tools that use them; they end when the server drains.
+_GRPC_OWN = "/grpc."
 #: Health answers whoever asks, also while nothing else is answered.
 _OPEN = "/grpc.health.v1.Health/"
 
@@ -110,7 +112,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 try:
                     call = self._enter(turn, context, unary=False)
                     async with asyncio.timeout(call.context.remaining()):
-                        async for response in behaviour(_checked(request), context):
+                        checked = _checked(request)
+                        if method.startswith(_GRPC_OWN):
+                            checked = _until(self._draining, checked)
+                        async for response in behaviour(checked, context):
                             yield response
                 except BaseException as error:  # noqa: BLE001 - `_fail` raises again
                     await self._fail(turn, context, error)
@@ -254,6 +259,7 @@ def _forgiving(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], 
 
 
 _MALFORMED = _Malformed()
+_END = object()
 
 
 def _checked(request: Any) -> Any:
@@ -265,3 +271,18 @@ def _checked(request: Any) -> Any:
 async def _checked_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
     async for request in requests:
         yield _checked(request)
+
+
+async def _until(ended: asyncio.Event, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """The requests that come before `ended` is set, as if the caller had sent no more."""
+    ending = asyncio.create_task(ended.wait())
+    try:
+        while True:
+            reading = asyncio.ensure_future(anext(requests, _END))
+            await asyncio.wait({ending, reading}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done() or (request := reading.result()) is _END:
+                reading.cancel()
+                return
+            yield request
+    finally:
+        ending.cancel()

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from interactvlm.errors import InputError
 from services.runtime.admission import Admission
 from services.runtime.config import ServerConfig, describe
+from services.runtime.health import Health
 from services.runtime.interceptor import CallInterceptor
 from services.runtime.internal import InternalPort
 from services.runtime.logs import configure_logging
@@ -30,8 +31,6 @@ _CLOSE_SECONDS = 20.0
 #: The event loop shares the interpreter with the device's and the exporter's threads: 5 ms, Python's default, would be
 #: added to a call each time one of them computes in Python.
 _SWITCH_SECONDS = 0.0005
-_SERVING = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class Service(Protocol):
@@ -88,8 +87,7 @@ class Server:
         self._tracing = tracing or Tracing(self._services[0].name.rpartition(".")[2], config.otlp_endpoint)
         self._draining = asyncio.Event()
         self._admission = Admission(config)
-        self._health = health.aio.HealthServicer()
-        self._statuses: dict[str, str] = {}
+        self._health = Health()
         self._server: grpc.aio.Server | None = None
         self._internal: InternalPort | None = None
         self._loaded: list[Service] = []
@@ -106,8 +104,8 @@ class Server:
                 self._loaded.append(service)
                 await service.load()
                 self._admission.open(service.name)
-                await self._report(service.name, _SERVING)
-            await self._report("", _SERVING)
+                self._health.report(service.name, serving=True)
+            self._health.report("", serving=True)
         except BaseException:
             await self.stop(grace=0)
             raise
@@ -119,10 +117,11 @@ class Server:
         """
         self._draining.set()
         if self._server is not None:
-            for name in list(self._statuses):
-                await self._report(name, _NOT_SERVING)
+            for name in self._health.statuses:
+                self._health.report(name, serving=False)
             if grace is None and self._config.drain_notice_seconds:
                 await asyncio.sleep(self._config.drain_notice_seconds)
+            self._health.end()
             await self._server.stop(self._config.drain_seconds if grace is None else grace)
             self._server = None
         while self._loaded:
@@ -149,8 +148,8 @@ class Server:
         for service in self._services:
             service.register(server)
             self._admission.add(service.name)
-            await self._report(service.name, _NOT_SERVING)
-        await self._report("", _NOT_SERVING)
+            self._health.report(service.name, serving=False)
+        self._health.report("", serving=False)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if config.reflection:
             names = [service.name for service in self._services]
@@ -166,7 +165,7 @@ class Server:
             raise InputError("server.port", f"{address} cannot be bound; is another server on it?") from None
         self._server = server
         if config.internal_port >= 0:
-            self._internal = InternalPort(health=lambda: self._statuses, config=self._shown, admin=self._command)
+            self._internal = InternalPort(health=lambda: self._health.statuses, config=self._shown, admin=self._command)
             try:
                 self.internal_port = await self._internal.start(config.internal_host, config.internal_port)
             except OSError as error:
@@ -175,10 +174,6 @@ class Server:
                     f"{config.internal_host}:{config.internal_port} cannot be bound ({error.strerror})",
                 ) from None
         await server.start()
-
-    async def _report(self, name: str, status: health_pb2.HealthCheckResponse.ServingStatus.ValueType) -> None:
-        self._statuses[name] = health_pb2.HealthCheckResponse.ServingStatus.Name(status)
-        await self._health.set(name, status)
 
     async def _command(self, command: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         rest = dict(arguments)

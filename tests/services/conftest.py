@@ -143,9 +143,14 @@ async def connect() -> AsyncIterator[Callable[..., grpc.aio.Channel]]:
     """`connect(server)`: a plain channel to a server of this process, closed with the test."""
     channels: list[grpc.aio.Channel] = []
 
-    def make(server: Server, credentials: grpc.ChannelCredentials | None = None) -> grpc.aio.Channel:
+    def make(
+        server: Server,
+        credentials: grpc.ChannelCredentials | None = None,
+        *,
+        options: Sequence[tuple[str, Any]] = (),
+    ) -> grpc.aio.Channel:
         target = f"127.0.0.1:{server.port}"
-        options = [("grpc.use_local_subchannel_pool", 1)]
+        options = [("grpc.use_local_subchannel_pool", 1), *options]
         if credentials is None:
             channel = grpc.aio.insecure_channel(target, options)
         else:

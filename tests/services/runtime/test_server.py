@@ -8,14 +8,12 @@ from typing import Any
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from interactvlm.client.endpoint import CHANNEL_OPTIONS
 from interactvlm.errors import InputError, PhotoError
 from services.runtime.calls import Call, Priority, current_call
-from services.runtime.config import ServerConfig
 from services.runtime.errors import QueueFull
 from services.runtime.identity import ECHO, ECHO_STREAM, IDENTITY, IdentityService
-from services.runtime.server import Server
 
 PROBE = "interactvlm.test.ProbeService"
 
@@ -200,38 +198,6 @@ async def test_cancelled_client_cancels_context_and_handler(start_server, connec
     assert await ask(channel, b"") == b"done"
 
 
-async def test_health_while_loading_serving_and_draining(start_server, connect):
-    probe = ProbeService()
-    probe.ready.clear()
-    server = Server([probe], ServerConfig())
-    starting = asyncio.create_task(server.start())
-    await until(lambda: server.port != 0)
-    channel = connect(server)
-    await channel.channel_ready()
-    health = health_pb2_grpc.HealthStub(channel)
-    asked = health_pb2.HealthCheckRequest(service=PROBE)
-    assert (await health.Check(asked)).status == health_pb2.HealthCheckResponse.NOT_SERVING
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await ask(channel, b"")
-    assert details_of(caught.value, error_details_pb2.ErrorInfo).reason == "LOADING"
-    probe.ready.set()
-    await starting
-    assert (await health.Check(asked)).status == health_pb2.HealthCheckResponse.SERVING
-    watching = health.Watch(asked)
-    assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
-    waiting = channel.unary_unary(f"/{PROBE}/Do")(b"wait")
-    await until(lambda: probe.running == 1)
-    stopping = asyncio.create_task(server.stop(grace=10))
-    assert (await watching.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-    assert probe.calls[0].draining.is_set()
-    watching.cancel()
-    assert not probe.closed
-    probe.gate.set()
-    assert await waiting == b"done"
-    await stopping
-    assert probe.closed
-
-
 async def test_room_is_bounded(start_server, connect):
     probe = ProbeService()
     channel = connect(await start_server(probe, max_concurrent_calls=1))
@@ -257,21 +223,6 @@ async def test_second_server_on_the_port_is_refused(start_server):
     server = await start_server(ProbeService())
     with pytest.raises(InputError, match="cannot be bound"):
         await start_server(ProbeService(), port=server.port)
-
-
-async def test_reflection_can_be_switched_off(start_server, connect):
-    from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-
-    question = reflection_pb2.ServerReflectionRequest(list_services="")
-    channel = connect(await start_server(ProbeService()))
-    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-    answers = [answer async for answer in stub.ServerReflectionInfo(iter([question]), timeout=10)]
-    assert PROBE in {service.name for service in answers[0].list_services_response.service}
-    channel = connect(await start_server(ProbeService(), reflection=False))
-    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await stub.ServerReflectionInfo(iter([question]), timeout=10).read()
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def http(port: int, request: str, body: str = "", kind: str = "application/json") -> tuple[int, str]:
@@ -320,9 +271,9 @@ async def test_connections_are_renewed_without_a_failed_call(start_server, conne
             assert await ask(channel, b"", timeout=10) == b"done"
 
 
-async def test_restart_under_load_fails_no_call(start_server, connect):
+async def test_restart_under_load_fails_no_call_of_our_client(start_server, connect):
     first = await start_server(IdentityService(batch_seconds=0.002))
-    channel = connect(first)
+    channel = connect(first, options=CHANNEL_OPTIONS)
     calls = channel.unary_unary(ECHO)
     outcomes: list[str] = []
     ending = asyncio.Event()
