@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from interactvlm.body.template import BodyTemplate
 from interactvlm.client.endpoint import Endpoint
-from interactvlm.client.errors import ServerError, from_call
+from interactvlm.client.errors import ServerError, from_call, hides_status
 from interactvlm.client.meshes import upload_messages
 from interactvlm.client.requests import Outcome, PhotoRequest, ServerInfo, decode_response, decode_server_info
 from interactvlm.client.stream import PredictionStream
@@ -32,6 +32,7 @@ __all__ = ["DEFAULT_TIMEOUT", "AsyncClient"]
 #: Seconds a call may take unless its caller says otherwise.
 DEFAULT_TIMEOUT = 300.0
 _MESH_NOT_FOUND = "MESH_NOT_FOUND"
+_UPLOAD_ATTEMPTS = 8
 
 T = TypeVar("T")
 Priority = Literal["interactive", "batch"]
@@ -149,9 +150,7 @@ class AsyncClient:
         Raises:
             ServerError: the server refused it or failed.
         """
-        sent = await self._call(
-            self._stub.UploadMesh(iter(upload_messages(surface)), timeout=timeout, metadata=self._metadata())
-        )
+        sent = await self._upload(surface, timeout)
         if sent.sha256 != surface.content_hash:
             raise ServerError(
                 f"the server read mesh {surface.content_hash} as {sent.sha256}; client and server do not match",
@@ -229,6 +228,17 @@ class AsyncClient:
                     raise
                 await self.upload_mesh(surface, timeout=timeout)
             self._meshes_seen.add(sha256)
+
+    async def _upload(self, surface: Mesh | PointCloud, timeout: float | None) -> pb.Mesh:
+        end = None if timeout is None else time.monotonic() + timeout
+        for attempts_left in reversed(range(_UPLOAD_ATTEMPTS)):
+            messages, metadata = iter(upload_messages(surface)), self._metadata()
+            try:
+                return await self._stub.UploadMesh(messages, timeout=_left(end), metadata=metadata)
+            except aio.AioRpcError as error:
+                if not (hides_status(error) and attempts_left):  # else the next attempt brings it to light
+                    raise from_call(error, self._endpoint.target) from None
+        raise AssertionError("unreachable")
 
     async def _call(self, call: Awaitable[T]) -> T:
         try:

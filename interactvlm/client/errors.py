@@ -31,6 +31,7 @@ __all__ = [
     "ServerUnavailableError",
     "from_call",
     "from_status",
+    "hides_status",
 ]
 
 _DETAILS_KEY = "grpc-status-details-bin"
@@ -151,3 +152,8 @@ def from_call(error: aio.AioRpcError, target: str) -> ServerError:
     elif error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
         message = f"{target} gave no answer in time"
     return from_status(status_pb2.Status(code=error.code().value[0], message=message))
+
+
+def hides_status(error: aio.AioRpcError) -> bool:
+    """Whether a write that met a call which just ended hid the server's status under an INTERNAL of grpc.aio's own."""
+    return error.code() is grpc.StatusCode.INTERNAL and error.details() == "Internal error from Core"

@@ -18,7 +18,7 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from interactvlm.client.errors import ServerUnavailableError, from_call
+from interactvlm.client.errors import ServerUnavailableError, from_call, hides_status
 from interactvlm.client.requests import Outcome, decode_outcome
 from interactvlm.errors import InteractVLMError
 from interactvlm.v1 import contact_service_pb2
@@ -33,6 +33,8 @@ _PUSHBACK_KEY = "grpc-retry-pushback-ms"
 _HEADERS_SECONDS = 5.0
 #: Attempts in a row without an answer: before the first answer ever, and after it (about half a minute).
 _FIRST_ATTEMPTS, _LATER_ATTEMPTS = 5, 20
+#: A server that ends, or is gone; CANCELLED meets a call that arrives in the moment in which the server begins to end.
+_GOING_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 _FIRST_DELAY = 0.1
 _MAX_DELAY = 2.0
 
@@ -154,9 +156,9 @@ class PredictionStream:
         """Seconds until the next attempt; raises when there shall be none. No error: the server ended in good order."""
         pushback = _pushback(error) if error is not None else None
         # If the server meant something lasting that a write has hidden, the next attempt brings it to light.
-        lasting = error is not None and error.code() is not grpc.StatusCode.UNAVAILABLE and not _is_hidden(error)
+        lasting = error is not None and error.code() not in _GOING_AWAY and not hides_status(error)
         if lasting or failures >= self._patience or (pushback is not None and pushback < 0):
-            if error is None or _is_hidden(error):
+            if error is None or hides_status(error):
                 raise ServerUnavailableError(f"{self._target} ends every stream without answers", code="UNAVAILABLE")
             raise from_call(error, self._target)
         if pushback is not None:
@@ -199,15 +201,10 @@ def _outcome(response: contact_service_pb2.PredictStreamResponse) -> Outcome:
         return Outcome(response.item_id, error=error)
 
 
-def _is_hidden(error: aio.AioRpcError) -> bool:
-    """A write that meets a stream which just ended hides the server's status under an INTERNAL of grpc.aio's own."""
-    return error.code() is grpc.StatusCode.INTERNAL and error.details() == "Internal error from Core"
-
-
 def _pushback(error: aio.AioRpcError) -> float | None:
     """Seconds the server wants to be left alone; negative: for good."""
     value: Any = (error.trailing_metadata() or {}).get(_PUSHBACK_KEY)
     try:
         return None if value is None else int(value) / 1000
     except ValueError:
-        return -1.0  # design A6: what cannot be read means no
+        return -1.0  # gRFC A6: what cannot be read means no

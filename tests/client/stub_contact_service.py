@@ -75,6 +75,7 @@ class Stub(pb_grpc.ContactServiceServicer):
     metadata: list[dict[str, str]] = field(default_factory=list)
     meshes: dict[str, Any] = field(default_factory=dict)
     uploads: int = 0
+    refuse_uploads: status_pb2.Status | None = None
     unanswered: int = 0
     most_unanswered: int = 0
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -133,6 +134,8 @@ class Stub(pb_grpc.ContactServiceServicer):
         return pb.PredictStreamResponse(item_id=item.item_id, response=await self._answer(item.request, context))
 
     async def UploadMesh(self, requests: AsyncIterator[pb.UploadMeshRequest], context: Any) -> pb.Mesh:
+        if self.refuse_uploads is not None:
+            await abort(context, self.refuse_uploads)
         pieces = [piece async for piece in requests]
         data = b"".join(piece.chunk for piece in pieces)
         load = load_mesh if pieces[0].file_type == "ply" else load_point_cloud

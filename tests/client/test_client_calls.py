@@ -149,6 +149,15 @@ async def test_a_large_mesh_goes_in_pieces(served: Any) -> None:
         assert await client.upload_mesh(points) == points.content_hash
 
 
+async def test_a_refused_upload_says_why_whenever_the_refusal_comes(served: Any) -> None:
+    """grpc.aio hides the status under an INTERNAL of its own where a piece is sent to a call that has just ended."""
+    served.stub.refuse_uploads = stubs.make_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "you keep too many")
+    points = PointCloud(np.random.default_rng(1).random((700_000, 3), dtype=np.float32))
+    async with AsyncClient(served.target) as client:
+        tried = await asyncio.gather(*(client.upload_mesh(points) for _ in range(60)), return_exceptions=True)
+    assert {(type(error), str(error)) for error in tried} == {(OverloadedError, "you keep too many")}
+
+
 async def test_body_and_server_info(served: Any) -> None:
     async with AsyncClient(served.target) as client:
         body, info = await client.body("anny"), await client.server_info()
@@ -232,6 +241,20 @@ async def test_unavailable_is_retried_under_the_same_request_id_after_the_pushba
     assert time.monotonic() - begin >= 0.6
     assert len({request.request_id for request in served.stub.requests}) == 1
     assert len(served.stub.requests) == 3
+
+
+async def test_a_call_that_met_the_servers_end_is_repeated(served: Any, photo: bytes) -> None:
+    """gRPC's servers answer CANCELLED, without details, to what arrives in the moment in which they begin to drain."""
+
+    async def drop_first(_: Any, context: Any) -> None:
+        if len(served.stub.requests) < 2:
+            await context.abort(grpc.StatusCode.CANCELLED, "CANCELLED")
+
+    served.stub.on_predict = drop_first
+    async with AsyncClient(served.target) as client:
+        await client.predict(photo)
+    assert len(served.stub.requests) == 2
+    assert len({request.request_id for request in served.stub.requests}) == 1
 
 
 async def test_a_negative_pushback_forbids_retries(served: Any, photo: bytes) -> None:

@@ -13,6 +13,7 @@ from interactvlm.errors import PhotoError
 from tests.client.stub_contact_service import make_status
 
 UNAVAILABLE = make_status(grpc.StatusCode.UNAVAILABLE, "the replica restarts")
+CANCELLED = make_status(grpc.StatusCode.CANCELLED, "CANCELLED")
 
 
 def _items(photo: bytes, count: int) -> list[tuple[str, PhotoRequest]]:
@@ -78,7 +79,7 @@ async def test_items_in_flight_are_bounded(
 
 
 async def test_a_broken_stream_is_taken_up_again_without_loss_or_doubles(served: Any, photo: bytes) -> None:
-    served.stub.stream_breaks = [(4, UNAVAILABLE), (0, UNAVAILABLE), (2, None), (6, UNAVAILABLE)]
+    served.stub.stream_breaks = [(4, UNAVAILABLE), (0, CANCELLED), (2, None), (6, UNAVAILABLE)]
     async with AsyncClient(served.target) as client:
         outcomes = await _run(client, _items(photo, 30), max_in_flight=8)
     assert _ids(outcomes) == sorted(f"item-{i}" for i in range(30))
