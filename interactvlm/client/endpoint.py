@@ -21,9 +21,9 @@ _MAX_MESSAGE_BYTES = 64 * 2**20
 #: gRPC's own retries (client channel, gRFC A6): at most 5 attempts, a server's `grpc-retry-pushback-ms` honoured, and a
 #: budget: each failure costs one of 10 tokens, each success returns a tenth, below half nothing is retried.
 #: Only where a server goes away: UNAVAILABLE, and CANCELLED, with which gRPC's servers answer a call that arrives in
-#: the moment in which they begin to drain (a call that its own caller cancels is never repeated). Photos are asked about
-#: under a request_id and meshes kept under their hash, so a repeated call does no harm. A prediction stream resumes
-#: itself (see `stream`): gRPC cannot know which items it lost.
+#: the moment in which they begin to drain (a call that its own caller cancels is never repeated). Photos are asked
+#: about under a request_id and meshes kept under their hash, so a repeated call does no harm. A prediction stream
+#: resumes itself (see `stream`): gRPC cannot know which items it lost.
 _SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [

@@ -24,7 +24,7 @@ class Health(health_pb2_grpc.HealthServicer):
     """The health service of a server; only touched from the event loop. The service "" is the server as a whole."""
 
     def __init__(self) -> None:
-        self._statuses: dict[str, _Status.ValueType] = {}
+        self._statuses: dict[str, int] = {}
         self._changed = asyncio.Event()
         self._ended = False
 
@@ -43,7 +43,7 @@ class Health(health_pb2_grpc.HealthServicer):
         self._ended = True
         self._wake()
 
-    async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> _Response:  # noqa: N802
+    async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> Any:  # noqa: N802
         """The status now; NOT_FOUND for a service that is not served here."""
         status = self._statuses.get(request.service)
         if status is None:
@@ -52,7 +52,7 @@ class Health(health_pb2_grpc.HealthServicer):
 
     async def List(  # noqa: N802
         self, request: health_pb2.HealthListRequest, context: Any
-    ) -> health_pb2.HealthListResponse:
+    ) -> Any:
         """The status of every service."""
         return health_pb2.HealthListResponse(
             statuses={name: _Response(status=status) for name, status in self._statuses.items()}
@@ -60,7 +60,7 @@ class Health(health_pb2_grpc.HealthServicer):
 
     async def Watch(  # noqa: N802
         self, request: health_pb2.HealthCheckRequest, context: Any
-    ) -> AsyncIterator[_Response]:
+    ) -> AsyncIterator[Any]:
         """The status now and whenever it changes, until the server ends."""
         told: int | None = None
         while True:
