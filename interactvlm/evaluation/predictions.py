@@ -1,0 +1,149 @@
+"""Predictions of one run on disk: written photo by photo group before anything is scored, resumed where they end.
+
+A run's folder holds `run.json` (what is asked of which model: nothing else may continue it) and one file
+`part-NNNNN.safetensors` for every group of photos, complete or absent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interactvlm.errors import InputError
+
+__all__ = ["Answer", "PredictionStore", "write_file"]
+
+_SMALLEST = 1e-3
+"""Probabilities below are stored as 0."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """A model's answer to one question about one photo.
+
+    Attributes:
+        sample_id: the photo.
+        key: names the question within the photo (`Truth.key`).
+        values: float32 [V], probability of contact.
+        text: what the language model said; "" for a baseline without one.
+        parts: body parts that the text names.
+        contact_token: whether the text holds a contact token; None where there is no text.
+        error: why there is no answer (`values` is empty then), else "".
+    """
+
+    sample_id: str
+    key: tuple[str, str, str]
+    values: NDArray[np.float32]
+    text: str = ""
+    parts: tuple[str, ...] = ()
+    contact_token: bool | None = None
+    error: str = ""
+
+
+class PredictionStore:
+    """One run's folder.
+
+    Args:
+        folder: made when missing.
+        identity: what the run is: model, photos, questions. JSON values.
+
+    Raises:
+        InputError: the folder holds another run, or cannot be written.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        self._folder = folder
+        wanted = json.dumps(identity, indent=2, sort_keys=True) + "\n"
+        file = folder / "run.json"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if file.exists() and file.read_text(encoding="utf-8") != wanted:
+                raise InputError(str(folder), "holds predictions of another run; name another folder or empty it")
+            write_file(file, wanted.encode())
+        except OSError as error:
+            raise InputError(str(folder), f"cannot be written ({error.strerror})") from None
+
+    def has(self, part: int) -> bool:
+        """Whether a group of photos is done."""
+        return self._file(part).exists()
+
+    def save(self, part: int, answers: Sequence[Answer]) -> None:
+        """Write one group, all of it or nothing."""
+        from safetensors.numpy import save
+
+        arrays: dict[str, NDArray[Any]] = {}
+        described = []
+        for index, answer in enumerate(answers):
+            ids = np.flatnonzero(answer.values >= _SMALLEST).astype(np.int32)
+            arrays[f"{index:05d}.ids"] = ids
+            arrays[f"{index:05d}.values"] = answer.values[ids].astype(np.float32)
+            described.append(
+                {
+                    "sample_id": answer.sample_id,
+                    "key": list(answer.key),
+                    "length": len(answer.values),
+                    "text": answer.text,
+                    "parts": list(answer.parts),
+                    "contact_token": answer.contact_token,
+                    "error": answer.error,
+                }
+            )
+        write_file(self._file(part), save(arrays, metadata={"answers": json.dumps(described)}))
+
+    def load(self, part: int) -> list[Answer]:
+        """Read one group.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        file = self._file(part)
+        try:
+            with safe_open(file, framework="numpy") as stored:
+                described = json.loads(stored.metadata()["answers"])
+                answers = []
+                for index, entry in enumerate(described):
+                    values = np.zeros(entry["length"], dtype=np.float32)
+                    values[stored.get_tensor(f"{index:05d}.ids")] = stored.get_tensor(f"{index:05d}.values")
+                    answers.append(
+                        Answer(
+                            sample_id=entry["sample_id"],
+                            key=(entry["key"][0], entry["key"][1], entry["key"][2]),
+                            values=values,
+                            text=entry["text"],
+                            parts=tuple(entry["parts"]),
+                            contact_token=entry["contact_token"],
+                            error=entry["error"],
+                        )
+                    )
+                return answers
+        except (SafetensorError, OSError, KeyError, IndexError, TypeError, ValueError) as error:
+            raise InputError(str(file), f"is damaged ({error}); delete it and run again") from None
+
+    def __iter__(self) -> Iterator[Answer]:
+        """All answers, in the order of the photos."""
+        part = 0
+        while self.has(part):
+            yield from self.load(part)
+            part += 1
+
+    def _file(self, part: int) -> Path:
+        return self._folder / f"part-{part:05d}.safetensors"
+
+
+def write_file(file: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    scratch = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        scratch.write_bytes(content)
+        scratch.replace(file)
+    finally:
+        scratch.unlink(missing_ok=True)
