@@ -27,7 +27,7 @@ from interactvlm.checkpoints.shards import SAFETENSORS
 from interactvlm.checkpoints.weight_sources import find_weight_files, is_torch_pickle, total_bytes
 from interactvlm.errors import CheckpointError, MissingDependencyError
 
-__all__ = ["Converted", "convert", "lora_alpha"]
+__all__ = ["Converted", "convert", "lora_alpha", "run_worker"]
 
 _SHARD_BYTES = 4_000_000_000
 _LORA_ALPHA = 16.0  # of the release; pretrained_config.json says it where it is kept
@@ -127,7 +127,7 @@ def _convert_arrays(source: Path, target: Path, step: Callable[[str], None]) -> 
 
 def _run_arrays(source: Path, folder: Path, step: Callable[[str], None]) -> dict[str, Any]:
     job = {"kind": "arrays", "source": str(source.resolve()), "staging": str(folder), "name": f"{source.stem}.npz"}
-    return _run_worker(job, source, step)
+    return run_worker(job, source, step)
 
 
 def _convert_weights(
@@ -147,7 +147,7 @@ def _convert_weights(
         "shard_bytes": shard_bytes,
         "lora_alpha": lora_alpha(home),
     }
-    said = _run_worker(job, source, step)
+    said = run_worker(job, source, step)
     written = sorted(path.name for path in folder.glob("*.safetensors"))
     _write_index(folder, written)
     if source.is_dir():
@@ -202,7 +202,7 @@ def _staging(target: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run_worker(job: dict[str, Any], source: Path, step: Callable[[str], None]) -> dict[str, Any]:
+def run_worker(job: dict[str, Any], source: Path, step: Callable[[str], None]) -> dict[str, Any]:
     """Run one job in a fresh process with a bare environment; returns its last message."""
     package_root = str(Path(__file__).parents[2])
     environment = {"PYTHONPATH": package_root, "PATH": os.defpath, "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1"}

@@ -20,6 +20,7 @@ from interactvlm.checkpoints.confinement import confine
 from interactvlm.checkpoints.lora import has_lora, lora_groups, merge_lora
 from interactvlm.checkpoints.safetensors_file import DTYPE_BYTES, write_file
 from interactvlm.checkpoints.unpickle import read_array_pickle
+from interactvlm.checkpoints.values import write_values
 from interactvlm.checkpoints.weight_sources import WeightSource, find_weight_files, raw_bytes, total_bytes
 from interactvlm.errors import CheckpointError
 
@@ -32,11 +33,16 @@ _DROPPED = ("model.vision_tower.",)
 def main() -> None:
     """Do the one job on stdin."""
     job = json.loads(sys.stdin.read())
-    source, staging = Path(job["source"]), Path(job["staging"])
+    sources = [Path(name) for name in job["sources"]] if job["kind"] == "values" else [Path(job["source"])]
+    source, staging = sources[0], Path(job["staging"])
     try:
         if job["kind"] == "arrays":
             confine(writable=staging, input_bytes=source.stat().st_size)
             _say(_arrays(source, staging / job["name"]))
+        elif job["kind"] == "values":
+            confine(writable=staging, input_bytes=sum(path.stat().st_size for path in sources))
+            write_values(sources, job["member"], staging / job["name"])
+            _say({"files": {}})
         else:
             import torch  # before the walls are up: it maps its libraries
 

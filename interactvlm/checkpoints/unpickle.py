@@ -13,14 +13,14 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interactvlm.errors import CheckpointError
 
-__all__ = ["read_array_pickle"]
+__all__ = ["read_array_pickle", "read_value_pickle"]
 
 Array = NDArray[Any]
 _PLAIN_DTYPE = re.compile(r"[?bBhHiIlLqQefdgFDG]|[biufcSUO][0-9]{0,4}")
@@ -64,16 +64,21 @@ class _DType:
 
 
 class _Array:
-    """An array, built from its bytes once they are known to fit; `value` is None for arrays of objects."""
+    """An array, built from its bytes once they are known to fit; for arrays of objects `value` is None, and `members`
+    lists what they hold.
+    """
 
     def __init__(self, *_: object) -> None:
         self.value: Array | None = None
+        self.members: list[Any] | None = None
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) not in (4, 5):
             raise pickle.UnpicklingError("an array is declared in an unusual way")
         shape, dtype, fortran, data = state[-4:]
         self.value = _from_bytes(data, dtype, shape, "F" if fortran else "C")
+        if self.value is None and isinstance(data, list) and shape in ((), (len(data),)):
+            self.members = data
 
 
 def _from_bytes(data: object, dtype: object, shape: object, order: object = "C") -> Array | None:
@@ -186,6 +191,56 @@ def read_array_pickle(path: Path) -> tuple[dict[str, Array], list[str]]:
     if not arrays:
         raise CheckpointError(path, "holds no arrays")
     return arrays, skipped
+
+
+#: Depth and number of the containers' members in a value; a pickle can name one list a million times for free.
+_MAX_DEPTH = 16
+_MAX_MEMBERS = 20_000_000
+
+
+def read_value_pickle(file: IO[bytes], source: object) -> Any:
+    """Any pickled value of plain containers, plain scalars and arrays: dicts with text keys, lists, arrays.
+
+    Tuples, sets (sorted) and arrays of objects come back as lists, numpy's scalars as Python's.
+
+    Args:
+        file: at the first byte of the pickle.
+        source: named in errors.
+
+    Raises:
+        CheckpointError: the pickle asks for a name outside the list, is damaged, or holds anything else.
+    """
+    try:
+        return _plain(_ArrayUnpickler(file, encoding="latin1").load(), [0], 0)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a hostile pickle can make any of numpy's and pickle's errors
+        raise CheckpointError(source, f"is refused: {str(error) or type(error).__name__}") from None
+
+
+def _plain(value: Any, count: list[int], depth: int) -> Any:
+    count[0] += 1
+    if depth > _MAX_DEPTH or count[0] > _MAX_MEMBERS:
+        raise ValueError(f"it is nested deeper than {_MAX_DEPTH} or has more than {_MAX_MEMBERS} members")
+    if isinstance(value, _Array):
+        if value.value is not None:
+            return value.value
+        if value.members is None:
+            raise ValueError("it holds an array of objects that is not one-dimensional")
+        return _plain(value.members, count, depth)
+    if isinstance(value, (set, frozenset)):
+        value = sorted(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(member, count, depth + 1) for member in value]
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise ValueError("it holds a dict with keys that are no text")
+        return {key: _plain(member, count, depth + 1) for key, member in value.items()}
+    if isinstance(value, np.generic) and not isinstance(value, np.void):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise ValueError(f"it holds a {type(value).__name__}")
 
 
 def _parts(path: Path, key: str, value: Any) -> dict[str, Array]:
