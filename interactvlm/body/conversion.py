@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from interactvlm.body.npz import MAX_ELEMENTS, array_names, damage_named, read_arrays
 from interactvlm.body.surface import closest_points
 from interactvlm.errors import InputError, MeshError
 from interactvlm.geometry.mesh import MAX_VERTICES
+from interactvlm.npz import MAX_ELEMENTS, array_names, damage_named, read_arrays
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from interactvlm.body.npz import read_arrays
 from interactvlm.body.parts import PART_NAMES
 from interactvlm.body.template import BodyTemplate
 from interactvlm.errors import InputError, MeshError
+from interactvlm.npz import read_arrays
 
 __all__ = ["BODY_ARRAYS", "HIP_ANGLE", "SkinnedBody", "load_skinned_body", "load_smpl", "part_of_joint"]
 
