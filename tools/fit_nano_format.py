@@ -25,6 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from interactvlm.checkpoints.config import ReleaseConfig
+from interactvlm.training.initialise import projector_in_range
 from interactvlm.torchvision_cpu import prepare_torchvision
 from interactvlm.types import Question, Target, Task
 from interactvlm.vlm.nano.configuration import CONTACT_TOKEN, NANO_NOTICE, nano_config
@@ -32,7 +33,7 @@ from interactvlm.vlm.nano.language import GgufLanguageModel
 from interactvlm.vlm.nano.manifest import ASSETS, WEIGHTS_FILE, NanoManifest, format_only_parts
 from interactvlm.vlm.nano.packages import IMAGE_ENCODER, LANGUAGE_MODEL, file_sha256
 from interactvlm.vlm.nano.tensors import ADDED_ROWS
-from interactvlm.vlm.nano.vision import write_vision_tower
+from interactvlm.vlm.nano.vision import read_vision_tower, write_vision_tower
 from interactvlm.vlm.prompts import answer_templates, build_prompt
 from interactvlm.vlm.vision import VisionTower
 
@@ -42,8 +43,8 @@ from transformers import LlamaConfig, LlamaForCausalLM  # noqa: E402
 RANK, ALPHA = 8, 16
 PICTURES = 24
 QUESTIONS_PER_STEP = 4
-#: Most steps show only some of a picture's 256 image tokens: the format does not depend on them, the time does.
-IMAGE_TOKENS_PER_STEP = 64
+#: Most steps show only some of a picture's 64 image tokens: the format does not depend on them, the time does.
+IMAGE_TOKENS_PER_STEP = 16
 
 
 class LoRALinear(nn.Module):
@@ -84,7 +85,7 @@ class FormatModel(nn.Module):
                 self.lora[f"model.layers.{i}.self_attn.{name}"] = update
         table = self.language.model.embed_tokens.weight.float()
         self.row = nn.Parameter(table.mean(0, keepdim=True))
-        self.projector = _projector_in_range(features, table, generator)
+        self.projector = _projector_in_range(features, table, seed)
 
     def embed(self, ids: list[int]) -> Tensor:
         """[T, h]; the contact token is the row after the table's last."""
@@ -98,30 +99,27 @@ class FormatModel(nn.Module):
         return torch.cat((hidden @ table.T, hidden @ self.row.to(table.dtype).T), dim=-1).float()
 
 
-def _projector_in_range(features: Tensor, table: Tensor, generator: torch.Generator) -> nn.Linear:
-    """Whitened features, rotated at random into the spread of the token embeddings: a neutral place to start from."""
-    rows = features.flatten(0, 1)
-    mean = rows.mean(0)
-    spread, axes = torch.linalg.eigh(torch.cov(rows.T))
-    whiten = axes / (spread + 0.01 * spread.max()).sqrt() @ axes.T
-    rotation = torch.linalg.qr(torch.randn(table.shape[1], len(mean), generator=generator))[0]
-    projector = nn.Linear(len(mean), table.shape[1])
+def _projector_in_range(features: Tensor, table: Tensor, seed: int) -> nn.Linear:
+    """The neutral place to start from, as in training."""
+    projector = nn.Linear(features.shape[-1], table.shape[1])
+    weight, bias = projector_in_range(features.flatten(0, 1), table, seed=seed)
     with torch.no_grad():
-        projector.weight.copy_(table.std() * rotation @ whiten)
-        projector.bias.copy_(table.mean(0) - projector.weight @ mean)
+        projector.weight.copy_(weight)
+        projector.bias.copy_(bias)
     return projector
 
 
 @torch.inference_mode()
 def picture_features(seeds: range, config: ReleaseConfig) -> Tensor:
-    """Pooled patch features [N, 256, 384] of drawn pictures, by the model's own image encoder."""
+    """Pooled patch features [N, 64, 1536] of drawn pictures, by the model's own image encoder."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "vision_tower"
-        write_vision_tower(IMAGE_ENCODER.verified(), folder)
+        write_vision_tower(read_vision_tower(IMAGE_ENCODER.verified()), folder)
         tower = VisionTower.from_folder(
             folder,
             select_layer=config.mm_vision_select_layer,
             pool=config.vision_pool,
+            merge=config.vision_merge,
             device="cpu",
             dtype=torch.float32,
         )
@@ -129,15 +127,15 @@ def picture_features(seeds: range, config: ReleaseConfig) -> Tensor:
 
 
 def varied(features: Tensor, rng: random.Random, generator: torch.Generator) -> Tensor:
-    """One picture's features [256, 384], mirrored, mixed with another's or under noise, so that none is learned."""
-    grid = features[rng.randrange(len(features))].unflatten(0, (16, 16))
+    """One picture's features [64, 1536], mirrored, mixed with another's or under noise, so that none is learned."""
+    grid = features[rng.randrange(len(features))].unflatten(0, (8, 8))
     if rng.random() < 0.5:
         grid = grid.flip(1)
     if rng.random() < 0.5:
-        other = features[rng.randrange(len(features))].unflatten(0, (16, 16))
-        grid = torch.where((torch.rand(16, 16, 1, generator=generator) < rng.random()), grid, other)
-    shown = 256 if rng.random() < 0.1 else IMAGE_TOKENS_PER_STEP
-    chosen = torch.randperm(256, generator=generator)[:shown].sort().values
+        other = features[rng.randrange(len(features))].unflatten(0, (8, 8))
+        grid = torch.where((torch.rand(8, 8, 1, generator=generator) < rng.random()), grid, other)
+    shown = 64 if rng.random() < 0.1 else IMAGE_TOKENS_PER_STEP
+    chosen = torch.randperm(64, generator=generator)[:shown].sort().values
     noise = torch.randn(grid.shape, generator=generator) * features.std((0, 1)) * rng.uniform(0, 0.5)
     return (grid * rng.uniform(0.8, 1.25) + noise).flatten(0, 1)[chosen]
 

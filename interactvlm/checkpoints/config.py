@@ -45,6 +45,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "hC_loss_weight": (0.0, 1e9),
     "oC_loss_weight": (0.0, 1e9),
     "vision_pool": (1, 64),
+    "vision_merge": (1, 64),
     "sam_image_size": (16, 1 << 13),
 }
 _CHOICES: dict[str, tuple[object, ...]] = {
@@ -73,7 +74,7 @@ class ReleaseConfig:
         bos_token_id: begin of sequence.
         eos_token_id: end of sequence.
         pad_token_id: padding.
-        mm_hidden_size: width of the vision tower's patch features.
+        mm_hidden_size: width of an image token before the projector: the vision tower's, times vision_merge squared.
         mm_vision_select_layer: hidden state of the vision tower that is used (-2).
         mm_use_im_start_end: whether <im_start> and <im_end> stand around the image.
         img_emb_len: image tokens minus one (255).
@@ -94,7 +95,8 @@ class ReleaseConfig:
         cam_encoder_type: "vi_v1", "simple" or "view_index".
         tokenizer: "sentencepiece" (the released slow Llama tokenizer) or "json" (tokenizer.json, nano).
         prompt_style: "vicuna_v1" or "chatml" (nano).
-        vision_pool: side of the square of patch features averaged into one image token (1 = none, nano: 2).
+        vision_pool: side of the square of patch features that are averaged (1 = none, nano: 2).
+        vision_merge: side of the square of such averages that stand side by side in one image token (1 = none, nano: 2).
         vision_tower_dir: vision tower folder, relative to the checkpoint; "" = supplied by the user.
         sam_image_size: side of the renders fed to the mask model's encoder (1024; nano: smaller).
         body_topology: body template the human masks are rendered from.
@@ -137,6 +139,7 @@ class ReleaseConfig:
     tokenizer: str = "sentencepiece"
     prompt_style: str = "vicuna_v1"
     vision_pool: int = 1
+    vision_merge: int = 1
     vision_tower_dir: str = ""
     sam_image_size: int = 1024
     body_topology: str = "smplh"

@@ -1,7 +1,8 @@
 """The trainable model: everything of a checkpoint but the frozen encoders, and its forward pass over a batch.
 
-Frozen encoders run before: photos arrive as the vision tower's patch features, surfaces as Theta's embeddings.
-Shapes: B examples, L tokens, N image tokens, h hidden size, J views, S side of the masks, V vertices or points.
+Frozen encoders run before: photos arrive as the vision tower's features, surfaces as Theta's embeddings (or, where
+Theta's neck is trained, as what stands in front of the neck). Shapes: B examples, L tokens, N image tokens, h hidden
+size, J views, S side of the masks, V vertices or points.
 """
 
 from __future__ import annotations
@@ -22,28 +23,27 @@ from interactvlm.mvloc.decoder import MaskPredictor, upsampled
 from interactvlm.mvloc.encoder import encoder_sizes
 from interactvlm.mvloc.splitter import SPLITTER_PREFIX, AttentionSplitter, side_of_token
 from interactvlm.mvloc.surfaces import ObjectCamera, Surface, SurfaceKind, body_cameras, object_cameras
-from interactvlm.training.objective import LossParts, LossWeights, SupervisedAnswer, training_objective
+from interactvlm.training.objective import LossParts, LossWeights, SupervisedAnswer, text_objective, training_objective
+from interactvlm.training.packing import IGNORED_LABEL, IMAGE_TOKEN, PackedRows, pack
 from interactvlm.types import Target
 from interactvlm.vlm.network import ContactNetwork
 
 __all__ = ["IGNORED_LABEL", "IMAGE_TOKEN", "TrainableModel", "TrainingExample"]
-
-IMAGE_TOKEN = -200
-"""Id that stands for the image in `TrainingExample.input_ids`."""
-IGNORED_LABEL = -100
-"""Label of a token that is given, not predicted."""
 
 _VISUAL = "model.visual_model."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingExample:
-    """One photo, one question, its answer, and the contact it means.
+    """One photo, one question, its answer, and the contact it means, if it is to be learned.
+
+    An answer in words alone, or whose masks are left out of this step, has no contact position and no surface.
 
     Attributes:
         input_ids: int64 [L], prompt and answer with one IMAGE_TOKEN.
         labels: int64 [L], the answer's ids, IGNORED_LABEL elsewhere.
-        image_features: float [N, mm_hidden_size], patch features of the vision tower.
+        image_features: float [N, mm_hidden_size], features of the vision tower; questions on one photo share one
+            tensor and are then read together.
         contact_position: where in `input_ids` the answer's contact token stands.
         contact_token: its text ("[SEG]").
         surface: what the contact lies on, with Theta's embeddings; share one object among examples.
@@ -54,11 +54,11 @@ class TrainingExample:
     input_ids: Tensor
     labels: Tensor
     image_features: Tensor
-    contact_position: int
-    contact_token: str
-    surface: Surface
-    mask_target: Tensor
-    surface_target: Tensor
+    contact_position: int | None = None
+    contact_token: str = ""
+    surface: Surface | None = None
+    mask_target: Tensor | None = None
+    surface_target: Tensor | None = None
 
 
 class TrainableModel(nn.Module):
@@ -71,6 +71,7 @@ class TrainableModel(nn.Module):
         splitter: None where the token type has none.
         human_predictor: Omega for the body.
         object_predictor: Omega for objects, the same object unless the token type asks for two.
+        neck: Theta's neck where it is trained; surfaces then carry what it reads. None: they carry its output.
         object_camera: the distance that conditions Phi for object meshes.
     """
 
@@ -83,6 +84,7 @@ class TrainableModel(nn.Module):
         splitter: AttentionSplitter | None,
         human_predictor: MaskPredictor,
         object_predictor: MaskPredictor,
+        neck: nn.Module | None = None,
         object_camera: ObjectCamera = ObjectCamera.DEMO,
     ) -> None:
         super().__init__()
@@ -92,6 +94,7 @@ class TrainableModel(nn.Module):
         self.splitter = splitter
         self.human_predictor = human_predictor
         self.object_predictor = object_predictor
+        self.neck = neck
         self.object_camera = object_camera
 
     @classmethod
@@ -131,8 +134,16 @@ class TrainableModel(nn.Module):
                 part.requires_grad_(True)
         return model
 
+    @property
+    def device(self) -> torch.device:
+        """Where the batch is computed."""
+        return self.network.device
+
     def forward(self, examples: Sequence[TrainingExample], weights: LossWeights | None = None) -> LossParts:
         """The training step's forward pass: the objective of a batch and its parts; call `total.backward()` next.
+
+        Under autocast the language model and the mask decoder are computed in its dtype, the lift and the losses in
+        float32.
 
         Raises:
             InputError: when the batch is empty or an example contradicts itself.
@@ -141,59 +152,64 @@ class TrainableModel(nn.Module):
             raise InputError("examples", "is empty, at least 1 is needed")
         for index, example in enumerate(examples):
             _check(index, example)
-        states, labels = self._read(examples)
-        predicted = labels[:, 1:] != IGNORED_LABEL
-        text = functional.cross_entropy(self.network.logits(states[:, :-1][predicted]), labels[:, 1:][predicted])
-        # The state that predicts the contact token, after the image took the place of one token.
-        positions = [e.contact_position + len(e.image_features) - 2 for e in examples]
-        embeddings = self.network.contact_embedding(states[range(len(examples)), positions])
-        return training_objective(self._answers(examples, embeddings), text, weights)
+        rows = pack(examples)
+        states = self.states(rows)
+        logits = self.network.logits(states[tuple(rows.predicting)])
+        text = functional.cross_entropy(logits, rows.labels.to(logits.device))
+        asked = [index for index, place in enumerate(rows.contact_places) if place is not None]
+        places = [place for place in rows.contact_places if place is not None]
+        if not asked:
+            return text_objective(text, weights)
+        embeddings = self.network.contact_embedding(states[tuple(torch.tensor(places).T)])
+        answers = self._answers([examples[index] for index in asked], embeddings)
+        return training_objective(answers, text, weights)
 
-    def _read(self, examples: Sequence[TrainingExample]) -> tuple[Tensor, Tensor]:
-        """Hidden states [B, T, h] and labels [B, T] with the image in its place; shorter rows are padded at the end."""
-        rows, labels = [], []
-        for example in examples:
-            at = int((example.input_ids == IMAGE_TOKEN).nonzero()[0, 0])
-            before, after = (self.network.embed(ids) for ids in (example.input_ids[:at], example.input_ids[at + 1 :]))
-            image = self.network.project_image(example.image_features[None])[0]
-            rows.append(torch.cat([before, image, after]))
-            unpredicted = example.labels.new_full((len(image),), IGNORED_LABEL)
-            labels.append(torch.cat([example.labels[:at], unpredicted, example.labels[at + 1 :]]))
-        padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        states: Tensor = self.network.model(padded)
-        return states, nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=IGNORED_LABEL)
+    def states(self, rows: PackedRows) -> Tensor:
+        """Final hidden states of a packed batch, [R, B, h]."""
+        words = self.network.embed(rows.ids.to(self.device))
+        image = self.network.project_image(rows.features.to(self.device))
+        embedded = words.index_put(tuple(rows.image_places.to(self.device)), image.flatten(0, 1).to(words.dtype))
+        states: Tensor = self.network.model(embedded, tree=None if rows.tree is None else rows.tree.to(self.device))
+        return states
 
-    def _answers(self, examples: Sequence[TrainingExample], embeddings: Tensor) -> list[SupervisedAnswer]:
-        """Masks and lifted probabilities, all examples of one surface together."""
-        surfaces = {id(example.surface): example.surface for example in examples}
-        answers: list[SupervisedAnswer] = []
-        for key, surface in surfaces.items():
-            rows = [i for i, example in enumerate(examples) if id(example.surface) == key]
-            group = [examples[i] for i in rows]
-            low_res = self._masks(surface, embeddings[rows], [example.contact_token for example in group])
-            probabilities = surface.lift(low_res)
-            for example, logits, lifted in zip(group, low_res, probabilities, strict=True):
-                answers.append(
-                    SupervisedAnswer(
-                        surface=surface.kind,
-                        mask_logits=upsampled(logits[None], example.mask_target.shape[-1])[0],
-                        mask_target=example.mask_target,
-                        probabilities=lifted,
-                        surface_target=example.surface_target,
-                    )
-                )
-        return answers
-
-    def _masks(self, surface: Surface, embeddings: Tensor, tokens: Sequence[str]) -> Tensor:
+    def masks(self, surface: Surface, embeddings: Tensor, tokens: Sequence[str]) -> Tensor:
+        """Low-resolution logits float32 [Q, J, 4 g, 4 g] of contact embeddings [Q, C] on one surface."""
         on_body = surface.kind is SurfaceKind.BODY
         cameras = body_cameras() if on_body else object_cameras(surface.kind, self.object_camera)
         prompts = self.gate(embeddings, torch.from_numpy(cameras).to(embeddings))
         target = Target.HUMAN if on_body else Target.OBJECT
         if self.splitter is not None:
             prompts = self.splitter(prompts, [side_of_token(token, target) for token in tokens])
+        views = surface.embeddings if self.neck is None else self.neck(surface.embeddings.float())
         predictor = self.human_predictor if on_body else self.object_predictor
-        logits: Tensor = predictor(surface.embeddings, prompts)[0]
+        logits: Tensor = predictor(views, prompts)[0]
         return logits
+
+    def _answers(self, examples: Sequence[TrainingExample], embeddings: Tensor) -> list[SupervisedAnswer]:
+        """Masks and lifted probabilities, all examples of one surface together."""
+        surfaces = {id(example.surface): example.surface for example in examples}
+        answers: list[SupervisedAnswer] = []
+        for key, surface in surfaces.items():
+            if surface is None:
+                continue
+            rows = [i for i, example in enumerate(examples) if id(example.surface) == key]
+            group = [examples[i] for i in rows]
+            low_res = self.masks(surface, embeddings[rows], [example.contact_token for example in group])
+            with torch.autocast(low_res.device.type, enabled=False):
+                probabilities = surface.lift(low_res)
+                for example, logits, lifted in zip(group, low_res, probabilities, strict=True):
+                    if example.mask_target is None or example.surface_target is None:
+                        continue
+                    answers.append(
+                        SupervisedAnswer(
+                            surface=surface.kind,
+                            mask_logits=upsampled(logits[None], example.mask_target.shape[-1])[0],
+                            mask_target=example.mask_target.to(logits.device),
+                            probabilities=lifted,
+                            surface_target=example.surface_target.to(lifted.device),
+                        )
+                    )
+        return answers
 
 
 def _load_splitter(reader: WeightReader, device: torch.device) -> AttentionSplitter:
@@ -209,7 +225,13 @@ def _check(index: int, example: TrainingExample) -> None:
         problem = f"has ids of shape {list(ids.shape)} and labels of {list(example.labels.shape)}, need [L] twice"
     elif int((ids == IMAGE_TOKEN).sum()) != 1:
         problem = f"has {int((ids == IMAGE_TOKEN).sum())} image tokens, exactly 1 is needed"
-    elif not int((ids == IMAGE_TOKEN).nonzero()[0, 0]) < example.contact_position < len(ids):
+    elif (example.contact_position is None) != (example.surface is None):
+        problem = "has a contact position without a surface, or the reverse"
+    elif example.surface is not None and (example.mask_target is None or example.surface_target is None):
+        problem = "has a surface without targets"
+    elif example.contact_position is not None and not (
+        int((ids == IMAGE_TOKEN).nonzero()[0, 0]) < example.contact_position < len(ids)
+    ):
         problem = f"has its contact token at {example.contact_position}, which does not follow the image"
     elif not (example.labels != IGNORED_LABEL).any():
         problem = "has no label to predict"

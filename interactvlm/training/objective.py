@@ -18,7 +18,7 @@ from interactvlm.training.losses import (
     vertex_contact_loss,
 )
 
-__all__ = ["LossParts", "LossWeights", "SupervisedAnswer", "training_objective"]
+__all__ = ["LossParts", "LossWeights", "SupervisedAnswer", "text_objective", "training_objective"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,21 @@ def training_objective(
         human=human,
         object_contact=contact,
         affordance=affordance,
+    )
+
+
+def text_objective(text_loss: Tensor, weights: LossWeights | None = None) -> LossParts:
+    """The objective of a batch of words alone; arguments as `training_objective`."""
+    text, zero = (weights or LossWeights()).text * text_loss, text_loss.new_zeros(())
+    return LossParts(
+        total=text,
+        text=text,
+        mask_focal=zero,
+        mask_dice=zero,
+        mask_squared=zero,
+        human=zero,
+        object_contact=zero,
+        affordance=zero,
     )
 
 

@@ -11,7 +11,7 @@ from interactvlm.errors import InputError
 from interactvlm.mvloc.surfaces import SurfaceViews
 from interactvlm.training.losses import IGNORE
 
-__all__ = ["CORNERS_IN_CONTACT", "mask_target"]
+__all__ = ["CORNERS_IN_CONTACT", "MaskTargets", "mask_target"]
 
 CORNERS_IN_CONTACT = 2
 """Vertices of a pixel's triangle that must be in contact for the pixel to count; older checkpoints asked for 3."""
@@ -37,3 +37,57 @@ def mask_target(views: SurfaceViews, contact: NDArray[np.bool_], *, corners: int
     target = np.where(views.valid, np.float32(0), np.float32(IGNORE))
     target[views.valid & covered & touched] = 1
     return torch.from_numpy(target)
+
+
+class MaskTargets:
+    """Mask targets of one surface at any resolution, from what stands behind the pixels inside its outline.
+
+    A coarse pixel holds the share of its fine pixels (inside the outline) that are in contact, or their mean heat:
+    a coarse target costs a fraction of a fine one and says the same.
+
+    Args:
+        views: the surface in its views.
+        side: side of the targets; divides the views' side.
+
+    Raises:
+        InputError: `side` does not.
+    """
+
+    def __init__(self, views: SurfaceViews, side: int) -> None:
+        count, fine = views.valid.shape[:2]
+        if fine % side:
+            raise InputError("side", f"is {side}, which does not divide the renders' {fine} pixels")
+        self.shape = (count, side, side)
+        self.count = views.count
+        view, row, column = np.nonzero(views.valid)
+        block = fine // side
+        self._cells = (view * side + row // block) * side + column // block
+        self._ids = views.ids[view, row, column].astype(np.int32)
+        self._weights = views.weights[view, row, column].astype(np.float32)
+        self._weights[self._ids < 0] = 0  # inside the outline, but on no vertex: no contact
+        self._per_cell = np.bincount(self._cells, minlength=count * side * side)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds."""
+        return self._cells.nbytes + self._ids.nbytes + self._weights.nbytes + self._per_cell.nbytes
+
+    def __call__(self, values: NDArray[np.floating], *, corners: int = CORNERS_IN_CONTACT) -> Tensor:
+        """The target of contact or heat, float32 [J, side, side], IGNORE outside the outline.
+
+        Where all values are 0 or 1, pixels count by `corners` (see `mask_target`); heat is interpolated.
+
+        Raises:
+            InputError: `values` is not of this surface.
+        """
+        if values.shape != (self.count,):
+            raise InputError("contact", f"has shape {list(values.shape)} for a surface of {self.count} vertices")
+        corner = values[self._ids]
+        if self._ids.shape[-1] == 3 and np.isin(values, (0, 1)).all():
+            pixels = ((corner * (self._ids >= 0)).sum(-1) >= corners).astype(np.float32)
+        else:
+            total = self._weights.sum(-1)
+            pixels = (corner * self._weights).sum(-1) / np.where(total > 0, total, 1)
+        sums = np.bincount(self._cells, pixels, minlength=len(self._per_cell))
+        target = np.where(self._per_cell > 0, sums / np.maximum(self._per_cell, 1), IGNORE)
+        return torch.from_numpy(target.astype(np.float32).reshape(self.shape))

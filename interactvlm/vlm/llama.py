@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from interactvlm.checkpoints.config import ReleaseConfig
 
-__all__ = ["KeyValueCache", "LlamaDecoder"]
+__all__ = ["KeyValueCache", "LlamaDecoder", "TokenTree"]
 
 
 class KeyValueCache:
@@ -81,6 +81,23 @@ class KeyValueCache:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenTree:
+    """Where the tokens of a row stand that holds several continuations of one beginning (training).
+
+    Attributes:
+        positions: int64 [R, B], place of each token in its own sequence.
+        visible: bool [R, B, B], True where the token of a row may look at that of a column; every token sees itself.
+    """
+
+    positions: torch.Tensor
+    visible: torch.Tensor
+
+    def to(self, device: torch.device) -> TokenTree:
+        """The same on another device."""
+        return TokenTree(self.positions.to(device), self.visible.to(device))
+
+
+@dataclass(frozen=True, slots=True)
 class _Block:
     """What the layers share in one pass: where the tokens stand and what they may look at."""
 
@@ -105,7 +122,12 @@ class LlamaDecoder(nn.Module):
         self._theta = config.rope_theta
 
     def forward(
-        self, embeddings: torch.Tensor, *, starts: Sequence[int] | None = None, cache: KeyValueCache | None = None
+        self,
+        embeddings: torch.Tensor,
+        *,
+        starts: Sequence[int] | None = None,
+        cache: KeyValueCache | None = None,
+        tree: TokenTree | None = None,
     ) -> torch.Tensor:
         """Run one block of tokens per row.
 
@@ -113,11 +135,15 @@ class LlamaDecoder(nn.Module):
             embeddings: [R, B, h]. Rows of a shorter block are padded at the end; what comes out there means nothing.
             starts: position of each row's first token; all before it must lie in the cache. None = 0 everywhere.
             cache: where keys and values are kept; None computes without (then `starts` must be None).
+            tree: several continuations of one beginning in a row; then neither `starts` nor `cache` is given.
 
         Returns:
             Hidden states after the final norm, [R, B, h].
         """
-        block = self._block(embeddings, list(starts) if starts is not None else [0] * len(embeddings))
+        if tree is not None:
+            block = self._tree_block(embeddings, tree)
+        else:
+            block = self._block(embeddings, list(starts) if starts is not None else [0] * len(embeddings))
         hidden = embeddings
         for i, layer in enumerate(self.layers):
             kept = None if cache is None else (cache.keys[i], cache.values[i])
@@ -130,10 +156,7 @@ class LlamaDecoder(nn.Module):
         start = starts[0] if len(set(starts)) == 1 else None
         firsts = torch.tensor(starts if start is None else starts[:1], device=device)
         positions = firsts[:, None] + torch.arange(width, device=device)
-        # Saved inv_freq buffers are rounded and never used by the released code: the table is made anew, in float32.
-        exponents = torch.arange(0, self._head, 2, device=device, dtype=torch.float32) / self._head
-        angles = positions[:, None, :, None].float() * self._theta**-exponents
-        angles = torch.cat((angles, angles), dim=-1)
+        angles = self._angles(positions)
         length = max(starts) + width
         causal = start == 0
         mask = None
@@ -148,6 +171,27 @@ class LlamaDecoder(nn.Module):
             mask=mask,
             causal=causal,
         )
+
+    def _tree_block(self, embeddings: torch.Tensor, tree: TokenTree) -> _Block:
+        angles, dtype = self._angles(tree.positions), embeddings.dtype
+        return _Block(
+            cos=angles.cos().to(dtype),
+            sin=angles.sin().to(dtype),
+            start=None,
+            positions=tree.positions,
+            length=embeddings.shape[1],
+            mask=tree.visible[:, None],
+            causal=False,
+        )
+
+    def _angles(self, positions: torch.Tensor) -> torch.Tensor:
+        """Rotary angles of positions [R, B]: float32 [R, 1, B, d].
+
+        Saved inv_freq buffers are rounded and never used by the released code: the table is made anew, in float32.
+        """
+        exponents = torch.arange(0, self._head, 2, device=positions.device, dtype=torch.float32) / self._head
+        angles = positions[:, None, :, None].float() * self._theta**-exponents
+        return torch.cat((angles, angles), dim=-1)
 
 
 class _RMSNorm(nn.Module):

@@ -111,7 +111,12 @@ class ContactVLM:
         # Before gigabytes are read: these fail early.
         contact_token_ids(config, tokenizer, source=folder)
         vision = VisionTower.from_folder(
-            tower, select_layer=config.mm_vision_select_layer, pool=config.vision_pool, device=device, dtype=dtype
+            tower,
+            select_layer=config.mm_vision_select_layer,
+            pool=config.vision_pool,
+            merge=config.vision_merge,
+            device=device,
+            dtype=dtype,
         )
         network = ContactNetwork.from_folder(folder, config, device=device, dtype=dtype)
         return cls(config=config, network=network, vision=vision, tokenizer=tokenizer, quirks=quirks)

@@ -80,8 +80,10 @@ class ContactNetwork(nn.Module):
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """Scores over the vocabulary: [..., h] -> float32 [..., vocab_size]."""
-        weight = self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
-        return F.linear(states, weight).float()
+        if self.lm_head is not None:
+            scores: torch.Tensor = self.lm_head(states)
+            return scores.float()
+        return F.linear(states, self.model.embed_tokens.weight).float()
 
     def contact_embedding(self, states: torch.Tensor) -> torch.Tensor:
         """E = Gamma(state): hidden states that predict contact tokens [..., h] -> float32 [..., out_dim]."""

@@ -23,6 +23,7 @@ __all__ = [
     "answer_templates",
     "build_prompt",
     "check_object_name",
+    "conversation",
     "fast_answer",
     "question_text",
 ]
@@ -41,14 +42,16 @@ _OBJECT_AFFORDANCE = (
     "What type of affordance does the human-object interaction suggest? Then, segment the area on the {name} where "
     "the human is making contact."
 )
-_HUMAN_QUESTIONS = {"parts": _HUMAN_PARTS, "simple": _HUMAN_MASK}
-_OBJECT_QUESTIONS = {"afford": _OBJECT_AFFORDANCE, "afford_obj": _OBJECT_AFFORDANCE}
+# Ours, in fewer tokens: what nano is trained on.
+_HUMAN_SHORT = "Which body parts touch the {name}?"
+_OBJECT_SHORT = "How is the {name} used, and where?"
+_HUMAN_QUESTIONS = {"parts": _HUMAN_PARTS, "simple": _HUMAN_MASK, "short": _HUMAN_SHORT}
+_OBJECT_QUESTIONS = {"afford": _OBJECT_AFFORDANCE, "afford_obj": _OBJECT_AFFORDANCE, "short": _OBJECT_SHORT}
 
 _VICUNA_SYSTEM = (
     "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, detailed, "
     "and polite answers to the human's questions."
 )
-_CHATML_SYSTEM = "You look at a photo and say which surfaces of the person and of the objects touch."
 
 # Texts that open markup in some tokenizer or template, refused in names whatever the checkpoint's own tokens are.
 _MARKUP = (
@@ -183,7 +186,15 @@ def build_prompt(
     special_tokens: frozenset[str] = frozenset(),
 ) -> Prompt:
     """The conversation that asks one question about one photo; arguments and errors as `question_text`."""
-    text = question_text(question, config, quirks=quirks, special_tokens=special_tokens)
+    return conversation(question_text(question, config, quirks=quirks, special_tokens=special_tokens), config)
+
+
+def conversation(text: str, config: ReleaseConfig) -> Prompt:
+    """The conversation around any question, in the checkpoint's style.
+
+    Raises:
+        CheckpointError: the configuration names a style that is not known.
+    """
     opened, closed = ("<im_start>", "<im_end>") if config.mm_use_im_start_end else ("", "")
     if config.prompt_style == "vicuna_v1":
         return Prompt(
@@ -194,7 +205,7 @@ def build_prompt(
         )
     if config.prompt_style == "chatml":
         return Prompt(
-            before_image=f"<|im_start|>system\n{_CHATML_SYSTEM}<|im_end|>\n<|im_start|>user\n{opened}",
+            before_image=f"<|im_start|>user\n{opened}",
             after_image=f"{closed}\n{text}<|im_end|>\n<|im_start|>assistant\n",
             answer_separator="",
             begin_of_sequence=False,

@@ -20,32 +20,44 @@ __all__ = ["VisionTower"]
 
 
 class VisionTower(nn.Module):
-    """Patch features of one hidden state, without CLS, optionally averaged over small squares."""
+    """Patch features of one hidden state, without CLS, optionally averaged over small squares.
 
-    def __init__(self, *, model: nn.Module, preprocessor: PhotoPreprocessor, pool: int) -> None:
+    Neighbouring averages may stand side by side in one image token: few tokens for the language model, little lost.
+    """
+
+    def __init__(self, *, model: nn.Module, preprocessor: PhotoPreprocessor, pool: int, merge: int = 1) -> None:
         """Wrap a transformers vision model whose `last_hidden_state` is the one to use.
 
         Args:
             model: CLIPVisionModel or Dinov2Model, cut to the layers that are used.
             preprocessor: how photos become pixels.
-            pool: side of the square of patches averaged into one image token (1 = none).
+            pool: side of the square of patches that are averaged (1 = none).
+            merge: side of the square of averages that are concatenated into one image token, row by row (1 = none).
         """
         super().__init__()
         self.model = model
         self.preprocessor = preprocessor
         self.pool = pool
+        self.merge = merge
         config: Any = model.config
-        self.width = int(config.hidden_size)
+        self.width = int(config.hidden_size) * merge**2
         self._grid = preprocessor.crop_size // int(config.patch_size)
 
     @property
     def image_tokens(self) -> int:
         """Features per photo."""
-        return (self._grid // self.pool) ** 2
+        return (self._grid // (self.pool * self.merge)) ** 2
 
     @classmethod
     def from_folder(
-        cls, folder: Path, *, select_layer: int, pool: int, device: torch.device | str, dtype: torch.dtype
+        cls,
+        folder: Path,
+        *,
+        select_layer: int,
+        pool: int,
+        merge: int = 1,
+        device: torch.device | str,
+        dtype: torch.dtype,
     ) -> VisionTower:
         """Read a folder with config.json, preprocessor_config.json and safetensors weights.
 
@@ -53,7 +65,8 @@ class VisionTower(nn.Module):
             folder: `openai/clip-vit-large-patch14` as downloaded, or a tower of the same layout.
             select_layer: hidden state to use, counted from the end (-1 the last layer's, -2 the one before). CLIP's
                 is taken as it is, DINOv2's through its final norm, as each is meant to be used.
-            pool: side of the square of patches averaged into one image token.
+            pool: side of the square of patches that are averaged.
+            merge: side of the square of averages concatenated into one image token.
             device: where the weights go.
             dtype: dtype they are computed in.
 
@@ -75,14 +88,15 @@ class VisionTower(nn.Module):
         # Layers behind the chosen state would be computed for nothing.
         config.num_hidden_layers = layers
         grid, rest = divmod(preprocessor.crop_size, config.patch_size)
-        if rest or grid % pool or (kind == "clip" and preprocessor.crop_size != config.image_size):
+        if rest or grid % (pool * merge) or (kind == "clip" and preprocessor.crop_size != config.image_size):
             raise CheckpointError(
                 folder,
                 f"crop_size {preprocessor.crop_size} does not fit patch_size {config.patch_size}, image_size "
-                f"{config.image_size} and pooling {pool}",
+                f"{config.image_size} and squares of {pool} x {merge}",
             )
         model = _load(model_class, folder, config=config)
-        return cls(model=model.to(device, dtype).eval().requires_grad_(False), preprocessor=preprocessor, pool=pool)
+        frozen = model.to(device, dtype).eval().requires_grad_(False)
+        return cls(model=frozen, preprocessor=preprocessor, pool=pool, merge=merge)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Features of prepared photos.
@@ -97,10 +111,12 @@ class VisionTower(nn.Module):
         features: torch.Tensor = self.model(pixel_values=pixels.to(weight.device, weight.dtype)).last_hidden_state[
             :, 1:
         ]
-        if self.pool == 1:
+        if self.pool * self.merge == 1:
             return features
-        squares = features.transpose(1, 2).unflatten(2, (self._grid, self._grid))
-        return F.avg_pool2d(squares, self.pool).flatten(2).transpose(1, 2)
+        squares = F.avg_pool2d(features.transpose(1, 2).unflatten(2, (self._grid, self._grid)), self.pool)
+        # [P, C, g, m, g, m] -> [P, g, g, m, m, C]
+        blocks = squares.unflatten(3, (-1, self.merge)).unflatten(2, (-1, self.merge)).permute(0, 2, 4, 3, 5, 1)
+        return blocks.flatten(3).flatten(1, 2)
 
 
 def _classes(folder: Path) -> tuple[str, Any, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 
 from interactvlm.checkpoints.config import ReleaseConfig
@@ -12,13 +13,19 @@ from interactvlm.checkpoints.layout import infer_sam_sizes, official_layout
 from interactvlm.checkpoints.manifest import read_manifest, verify_manifest
 from interactvlm.checkpoints.reader import WeightReader
 from interactvlm.errors import CheckpointError
+from interactvlm.mvloc.encoder import build_image_encoder
+from interactvlm.torchvision_cpu import prepare_torchvision
 from interactvlm.vlm.nano import NANO_NOTICE, assemble
-from interactvlm.vlm.nano.configuration import SAM_SIZES
 from interactvlm.vlm.nano.initialise import initial_tensor
 from interactvlm.vlm.nano.language import GgufLanguageModel
 from interactvlm.vlm.nano.manifest import ASSETS, WEIGHTS_FILE, NanoManifest
-from interactvlm.vlm.nano.packages import LANGUAGE_MODEL
+from interactvlm.vlm.nano.packages import IMAGE_ENCODER, LANGUAGE_MODEL
+from interactvlm.vlm.nano.renders import RENDER_ENCODER, RENDER_ENCODER_PREFIX, render_encoder_tensors
 from interactvlm.vlm.nano.tensors import ADDED_ROWS, NanoTensors
+from interactvlm.vlm.nano.vision import read_vision_tower
+
+prepare_torchvision()
+from transformers import Dinov2Model  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +47,8 @@ def _tensor(folder: Path, name: str) -> np.ndarray:
 def test_names_and_shapes_are_the_official_ones(nano_folder: Path) -> None:
     reader = WeightReader(nano_folder)
     shapes = {name: reader.shape(name) for name in reader.names()}
-    assert infer_sam_sizes(shapes) == SAM_SIZES
-    layout = official_layout(ReleaseConfig.from_folder(nano_folder), SAM_SIZES)
+    assert infer_sam_sizes(shapes) == RENDER_ENCODER
+    layout = official_layout(ReleaseConfig.from_folder(nano_folder), RENDER_ENCODER)
     assert (layout.missing(shapes), layout.left_over(shapes), layout.wrong_shapes(shapes)) == ([], [], {})
 
 
@@ -51,7 +58,7 @@ def test_config_says_what_it_is(nano_folder: Path) -> None:
     assert config.notice == NANO_NOTICE
     assert config.has_human_head
     assert config.has_object_head
-    assert (config.image_tokens, config.vision_pool, config.sam_image_size) == (256, 2, 512)
+    assert (config.image_tokens, config.vision_pool, config.vision_merge, config.sam_image_size) == (64, 2, 2, 336)
     assert (config.num_key_value_heads, config.rope_theta, config.rms_norm_eps) == (3, 1e5, 1e-5)
     assert config.seg_token_idx == config.vocab_size - 1
     raw = json.loads((nano_folder / "nano_manifest.json").read_text())
@@ -102,6 +109,23 @@ def test_untrained_parts_come_from_the_seed(nano_folder: Path) -> None:
         assert np.array_equal(found, initial_tensor(name, found.shape, seed).astype(np.float16))
 
 
+def test_renders_are_seen_by_the_photos_encoder(nano_folder: Path) -> None:
+    tower = read_vision_tower(IMAGE_ENCODER.locate())
+    for name, expected in render_encoder_tensors(tower).items():
+        assert np.array_equal(_tensor(nano_folder, name), expected.astype(np.float16)), name
+    # A block of SAM's encoder, on tokens, is a layer of DINOv2 with its layer scale folded in.
+    tokens = torch.randn(1, 24, 24, 384, generator=torch.Generator().manual_seed(0))
+    ours = build_image_encoder(RENDER_ENCODER).blocks[0].eval()
+    prefix = f"{RENDER_ENCODER_PREFIX}blocks.0."
+    made = render_encoder_tensors(tower)
+    ours.load_state_dict({n.removeprefix(prefix): torch.from_numpy(v.copy()) for n, v in made.items() if n.startswith(prefix)})
+    theirs = Dinov2Model.from_pretrained(nano_folder / "vision_tower").encoder.layer[0].eval()
+    with torch.no_grad():
+        expected = theirs(tokens.flatten(1, 2))
+        expected = expected[0] if isinstance(expected, tuple) else expected
+        torch.testing.assert_close(ours(tokens).flatten(1, 2), expected, atol=1e-4, rtol=1e-4)
+
+
 def test_grouped_rotary_rows_are_put_back(language: GgufLanguageModel) -> None:
     # GGUF's own order, made from ours by its writer's rule, must give the stored rows.
     ours = language.tensor("model.layers.0.self_attn.k_proj.weight")
@@ -129,11 +153,11 @@ def test_tokenizer_splits_like_smollm2(nano_folder: Path, text: str, pieces: lis
 def test_shipped_weights_must_be_those_of_the_manifest(tmp_path: Path, language: GgufLanguageModel) -> None:
     (tmp_path / WEIGHTS_FILE).write_bytes(b"other")
     with pytest.raises(CheckpointError, match="missing or damaged"):
-        NanoTensors(manifest=NanoManifest.read(), language=language, assets=tmp_path)
+        NanoTensors(manifest=NanoManifest.read(), language=language, renders={}, assets=tmp_path)
 
 
 def test_shipped_tensor_without_use_is_refused(language: GgufLanguageModel) -> None:
-    tensors = NanoTensors(manifest=NanoManifest.read(), language=language, assets=ASSETS)
+    tensors = NanoTensors(manifest=NanoManifest.read(), language=language, renders={}, assets=ASSETS)
     with pytest.raises(CheckpointError, match="without use"):
         tensors.check({"model.norm.weight": (576,)})
 

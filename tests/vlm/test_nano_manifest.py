@@ -28,6 +28,7 @@ def test_shipped_manifest_says_untrained() -> None:
     assert NANO_NOTICE.startswith("untrained")
     states = {name: part.state for name, part in shipped.parts.items()}
     assert states.pop("language_model") == states.pop("projector") == "answer format only"
+    assert states.pop("image_encoder") == "pretrained on photographs"
     assert set(states.values()) == {"initialised, untrained"}
 
 

@@ -62,8 +62,7 @@ def test_chatml() -> None:
     prompt = build_prompt(
         Question(Task.SEMANTIC, "mug"), replace(CONFIG, prompt_style="chatml", mm_use_im_start_end=False)
     )
-    assert prompt.text.startswith("<|im_start|>system\n")
-    assert "<|im_end|>\n<|im_start|>user\n<image>\nWhich body parts" in prompt.text
+    assert prompt.text.startswith("<|im_start|>user\n<image>\nWhich body parts")
     assert prompt.text.endswith("contact areas.<|im_end|>\n<|im_start|>assistant\n")
     assert not prompt.begin_of_sequence
 

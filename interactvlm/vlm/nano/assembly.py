@@ -25,12 +25,13 @@ from interactvlm.checkpoints.safetensors_file import write_file
 from interactvlm.config import load_settings
 from interactvlm.errors import CheckpointError, InteractVLMError
 from interactvlm.vlm.nano.cache import exclusive, is_intact, mark_intact
-from interactvlm.vlm.nano.configuration import CONTACT_TOKEN, SAM_SIZES, VISION_TOWER_DIR, nano_config
+from interactvlm.vlm.nano.configuration import CONTACT_TOKEN, VISION_TOWER_DIR, nano_config
 from interactvlm.vlm.nano.language import GgufLanguageModel
 from interactvlm.vlm.nano.manifest import ASSETS, MANIFEST_FILE, NanoManifest
 from interactvlm.vlm.nano.packages import IMAGE_ENCODER, LANGUAGE_MODEL, PACKAGES
+from interactvlm.vlm.nano.renders import RENDER_ENCODER, render_encoder_tensors
 from interactvlm.vlm.nano.tensors import NanoTensors
-from interactvlm.vlm.nano.vision import write_vision_tower
+from interactvlm.vlm.nano.vision import read_vision_tower, write_vision_tower
 
 __all__ = ["assemble", "nano_key"]
 
@@ -99,10 +100,13 @@ def _write_folder(folder: Path, language_file: Path, image_encoder_file: Path) -
     language = GgufLanguageModel(language_file)
     raw_config = nano_config(language.config(), trained=manifest.trained, notice=manifest.notice)
     config = ReleaseConfig.from_dict(raw_config, source="nano")
-    tensors = NanoTensors(manifest=manifest, language=language, assets=ASSETS)
-    shapes = official_layout(config, SAM_SIZES).required
+    tower = read_vision_tower(image_encoder_file)
+    tensors = NanoTensors(
+        manifest=manifest, language=language, renders=render_encoder_tensors(tower), assets=ASSETS
+    )
+    shapes = official_layout(config, RENDER_ENCODER).required
     tensors.check(shapes)
-    write_vision_tower(image_encoder_file, folder / VISION_TOWER_DIR)
+    write_vision_tower(tower, folder / VISION_TOWER_DIR)
     write_manifest(folder / VISION_TOWER_DIR)
     weights = folder / "model.safetensors"
     digest = write_file(weights, [(name, "F16", shape) for name, shape in shapes.items()], _halves(tensors, shapes))

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from interactvlm.checkpoints.layout import SamSizes
+from interactvlm.vlm.nano.renders import RENDER_ENCODER
 from interactvlm.vlm.nano.vision import VISION_CONFIG
 
-__all__ = ["CONTACT_TOKEN", "NANO_NOTICE", "SAM_SIZES", "VISION_TOWER_DIR", "nano_config"]
+__all__ = ["CONTACT_TOKEN", "NANO_NOTICE", "VISION_TOWER_DIR", "nano_config"]
 
 #: The one contact token (token type "Gen"): it asks for masks on the body and on objects alike.
 CONTACT_TOKEN = "[SEG]"  # noqa: S105 - a word of the model
 #: Where the image encoder's folder stands inside the assembled one.
 VISION_TOWER_DIR = "vision_tower"
-#: Theta, in small: 512 px renders, 32 x 32 tokens in windows of 8, two blocks that see the whole picture.
-SAM_SIZES = SamSizes(width=192, depth=6, heads=3, global_blocks=(2, 5), window=8, image_size=512)
 #: Shown beside every answer as long as nano is not trained.
 NANO_NOTICE = (
     "untrained: nano's weights know the answer format but not yet what contact looks like; do not use these contacts"
 )
 
-# 448 px, 14 px a patch, 2 x 2 patches an image token.
-_IMAGE_TOKENS = (448 // VISION_CONFIG["patch_size"] // 2) ** 2
+# 448 px, 14 px a patch; 2 x 2 patches are averaged, 2 x 2 such averages stand side by side in an image token. A quarter
+# of the tokens costs a quarter of the time, and a hand is still seen at the resolution of the averages.
+_POOL, _MERGE = 2, 2
+_IMAGE_TOKENS = (448 // VISION_CONFIG["patch_size"] // (_POOL * _MERGE)) ** 2
 
 
 def nano_config(language: dict[str, Any], *, trained: bool, notice: str) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def nano_config(language: dict[str, Any], *, trained: bool, notice: str) -> dict
         "vocab_size": language["vocab_size"] + 1,
         "seg_token_idx": language["vocab_size"],
         "token_type": "Gen",
-        "mm_hidden_size": VISION_CONFIG["hidden_size"],
+        "mm_hidden_size": VISION_CONFIG["hidden_size"] * _MERGE**2,
         "mm_vision_select_layer": -1,
         "mm_use_im_start_end": False,
         "img_emb_len": _IMAGE_TOKENS - 1,
@@ -49,16 +49,17 @@ def nano_config(language: dict[str, Any], *, trained: bool, notice: str) -> dict
         "oC_sam_view_type": "4MV-Z_HM",
         "hC_loss_weight": 3.0,
         "oC_loss_weight": 3.0,
-        "hC_question_type": "parts",
-        "oC_question_type": "afford_obj",
+        "hC_question_type": "short",
+        "oC_question_type": "short",
         "multiview_channels": 4,
         "multiview_cam_cond": True,
         "cam_encoder_type": "vi_v1",
         "tokenizer": "json",
         "prompt_style": "chatml",
-        "vision_pool": 2,
+        "vision_pool": _POOL,
+        "vision_merge": _MERGE,
         "vision_tower_dir": VISION_TOWER_DIR,
-        "sam_image_size": SAM_SIZES.image_size,
+        "sam_image_size": RENDER_ENCODER.image_size,
         "body_topology": "anny",
         "trained": trained,
         "notice": notice,

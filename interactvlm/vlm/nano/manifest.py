@@ -104,7 +104,12 @@ def format_only_parts() -> dict[str, NanoPart]:
         "projector": NanoPart(("model.mm_projector.",), "weights", fitted),
         "contact_projection": NanoPart(("model.text_hidden_fcs.",), "seed", initialised),
         "camera_gate": NanoPart(("cam_pose_encoder.",), "seed", initialised),
-        "image_encoder": NanoPart(("model.visual_model.image_encoder.",), "seed", initialised),
+        "image_encoder": NanoPart(
+            tuple(f"model.visual_model.image_encoder.{part}" for part in ("pos_embed", "patch_embed.", "blocks.")),
+            "package",
+            "pretrained on photographs",
+        ),
+        "neck": NanoPart(("model.visual_model.image_encoder.neck.",), "seed", initialised),
         "mask_decoder": NanoPart(
             ("model.visual_model.prompt_encoder.", "model.visual_model.mask_decoder."), "seed", initialised
         ),

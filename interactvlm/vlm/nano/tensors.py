@@ -32,13 +32,21 @@ class NanoTensors:
     Args:
         manifest: which part has which source.
         language: the language model's weights.
+        renders: Theta's but for its neck, by official name (`renders.render_encoder_tensors`).
         assets: folder of the shipped weights.
 
     Raises:
         CheckpointError: the shipped weights are missing or not those of the manifest.
     """
 
-    def __init__(self, *, manifest: NanoManifest, language: GgufLanguageModel, assets: Path) -> None:
+    def __init__(
+        self,
+        *,
+        manifest: NanoManifest,
+        language: GgufLanguageModel,
+        renders: Mapping[str, NDArray[np.float32]],
+        assets: Path,
+    ) -> None:
         from safetensors.numpy import load_file
 
         path = assets / WEIGHTS_FILE
@@ -46,6 +54,7 @@ class NanoTensors:
             raise CheckpointError(path, "is missing or damaged: reinstall interactvlm")
         self._manifest = manifest
         self._language = language
+        self._renders = renders
         self._shipped: dict[str, NDArray[np.generic]] = load_file(path)
 
     def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -89,6 +98,8 @@ class NanoTensors:
     def _from_package(self, name: str) -> NDArray[np.float32]:
         import torch
 
+        if name in self._renders:
+            return self._renders[name]
         value = self._language.tensor(name)
         if name == _EMBEDDING:
             return np.concatenate((value, self._from_weights(ADDED_ROWS)))

