@@ -10,8 +10,30 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from interactvlm.body.anny import load_anny
-from interactvlm.synthesis.garments import ANKLE, BEARD, CUFF, DARK, HATLINE, HEM, NAPE, OUTFIT, SLEEVE, WAIST, along_leg
-from interactvlm.synthesis.materials import CHECKS, DOTS, PATCHES, PLAIN, STRIPES, Colour, Material, linear, random_colour
+from interactvlm.synthesis.garments import (
+    ANKLE,
+    BEARD,
+    CUFF,
+    DARK,
+    HATLINE,
+    HEM,
+    NAPE,
+    OUTFIT,
+    SLEEVE,
+    WAIST,
+    along_leg,
+)
+from interactvlm.synthesis.materials import (
+    CHECKS,
+    DOTS,
+    PATCHES,
+    PLAIN,
+    STRIPES,
+    Colour,
+    Material,
+    linear,
+    random_colour,
+)
 from interactvlm.synthesis.noise import VOLUME, noise_volume
 
 __all__ = ["Outfit", "dress", "sample_outfit", "sample_surface"]
@@ -19,8 +41,27 @@ __all__ = ["Outfit", "dress", "sample_outfit", "sample_surface"]
 FloatArray = NDArray[np.float32]
 
 #: sRGB of skin from light to dark, and of hair.
-_SKIN = ((246, 220, 200), (238, 200, 172), (224, 178, 146), (204, 152, 118), (172, 120, 86), (138, 92, 64), (104, 68, 48), (72, 48, 36))
-_HAIR = ((18, 15, 14), (38, 27, 20), (70, 46, 30), (110, 74, 44), (168, 128, 78), (206, 176, 126), (120, 50, 28), (140, 138, 136), (210, 208, 204))
+_SKIN = (
+    (246, 220, 200),
+    (238, 200, 172),
+    (224, 178, 146),
+    (204, 152, 118),
+    (172, 120, 86),
+    (138, 92, 64),
+    (104, 68, 48),
+    (72, 48, 36),
+)
+_HAIR = (
+    (18, 15, 14),
+    (38, 27, 20),
+    (70, 46, 30),
+    (110, 74, 44),
+    (168, 128, 78),
+    (206, 176, 126),
+    (120, 50, 28),
+    (140, 138, 136),
+    (210, 208, 204),
+)
 _NEVER = 9.0
 
 
@@ -102,7 +143,11 @@ def dress(vertices: FloatArray, normals: FloatArray, outfit: Outfit, rng: np.ran
     shoe = ((part == 5) | (part == 6)) & (cut[ANKLE] > -1.5)
     glove = (side > cut[CUFF]) & (part >= 3) & (part <= 10)
     legs = (part >= 11) & (down < cut[HEM]) | (part == 1) & (y < cut[WAIST])
-    top = (part == 0) & (y > cut[WAIST]) | (part == 1) & (y >= cut[WAIST]) | (part >= 7) & (part <= 10) & (side < cut[SLEEVE])
+    top = (
+        (part == 0) & (y > cut[WAIST])
+        | (part == 1) & (y >= cut[WAIST])
+        | (part >= 7) & (part <= 10) & (side < cut[SLEEVE])
+    )
     scalp = (part == 2) & (y > cut[NAPE] + (0.505 - cut[NAPE]) * np.clip(z / 0.085, 0, 1))
     hat = (part == 2) & (y > cut[HATLINE])
 
@@ -165,10 +210,19 @@ def _wardrobe(rng: np.random.Generator) -> list[Material]:
     if rng.random() < 0.12:  # overall, suit, tracksuit
         bottom = replace(top, pattern=PLAIN)
     flesh = Material(skin, grain=0.07, grain_frequency=50, specular=0.12, gloss=14, bump=0.02)
-    shoe = Material(random_colour(rng, vivid=0.3), random_colour(rng), int(rng.choice((PLAIN, STRIPES))), 25, grain=0.15)
+    shoe = Material(
+        random_colour(rng, vivid=0.3), random_colour(rng), int(rng.choice((PLAIN, STRIPES))), 25, grain=0.15
+    )
     sole = Material(shoe.colour if rng.random() < 0.4 else random_colour(rng, vivid=0.1), grain=0.1)
     glove = Material(random_colour(rng, vivid=0.25, bright=(0.05, 0.6)), grain=0.2)
-    hat = Material(random_colour(rng), random_colour(rng), int(rng.choice((PLAIN, PLAIN, STRIPES))), 30, grain=0.12, specular=rng.choice((0.02, 0.5)))
+    hat = Material(
+        random_colour(rng),
+        random_colour(rng),
+        int(rng.choice((PLAIN, PLAIN, STRIPES))),
+        30,
+        grain=0.12,
+        specular=rng.choice((0.02, 0.5)),
+    )
     return [
         *(flesh, top, bottom, shoe, sole),
         Material(hair, grain=0.35, grain_frequency=160, specular=0.15, gloss=10, bump=0.25),
@@ -226,5 +280,8 @@ def _star() -> tuple[FloatArray, NDArray[np.uint8], csr_array]:
     adjacency = csr_array((np.ones(len(start), np.float32), (start, end)), shape=(count, count))
     adjacency.data[:] = 1.0
     degree = np.asarray(adjacency.sum(axis=1)).ravel()
-    smooth = csr_array((adjacency.data / np.repeat(degree, np.diff(adjacency.indptr)), adjacency.indices, adjacency.indptr), shape=(count, count))
+    smooth = csr_array(
+        (adjacency.data / np.repeat(degree, np.diff(adjacency.indptr)), adjacency.indices, adjacency.indptr),
+        shape=(count, count),
+    )
     return template.vertices, template.part_index, smooth.astype(np.float32)

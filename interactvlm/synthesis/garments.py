@@ -40,9 +40,23 @@ OUTFIT = (
     "glasses",  # 1 with dark glasses
     "beard",  # 1 with a beard
 )
-WAIST, SLEEVE, COLLAR, PLUNGE, HEM, SOCKLINE, CUFF, HATLINE, HAIRLINE, NAPE, ANKLE, BELTWIDTH, PRINTSIZE, DARK, BEARD = (
-    range(len(OUTFIT))
-)
+(
+    WAIST,
+    SLEEVE,
+    COLLAR,
+    PLUNGE,
+    HEM,
+    SOCKLINE,
+    CUFF,
+    HATLINE,
+    HAIRLINE,
+    NAPE,
+    ANKLE,
+    BELTWIDTH,
+    PRINTSIZE,
+    DARK,
+    BEARD,
+) = range(len(OUTFIT))
 
 # Body parts by index into PART_NAMES.
 _TORSO, _HIPS, _HEAD = 0, 1, 2

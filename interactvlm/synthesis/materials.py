@@ -74,15 +74,17 @@ def linear(srgb: NDArray[np.floating] | Colour) -> NDArray[np.float32]:
     return np.asarray(srgb, dtype=np.float32) ** np.float32(2.2)
 
 
-def random_colour(rng: np.random.Generator, *, vivid: float = 0.45, bright: tuple[float, float] = (0.08, 0.95)) -> Colour:
+def random_colour(
+    rng: np.random.Generator, *, vivid: float = 0.45, bright: tuple[float, float] = (0.08, 0.95)
+) -> Colour:
     """A colour as things are coloured: greys, muted and, with probability `vivid`, strong ones; linear RGB."""
     kind = rng.random()
     value = rng.uniform(*bright)
     if kind < vivid:
-        saturation, value = rng.uniform(0.55, 1.0), max(value, 0.35)
-    elif kind < vivid + 0.3 * (1 - vivid):
+        saturation, value = rng.uniform(0.5, 0.92), max(value, 0.35)
+    elif kind < vivid + 0.35 * (1 - vivid):
         saturation = rng.uniform(0.0, 0.08)
     else:
-        saturation = rng.uniform(0.08, 0.5)
+        saturation = rng.uniform(0.08, 0.42)
     r, g, b = linear(colorsys.hsv_to_rgb(rng.random(), saturation, value)).tolist()
     return (r, g, b)

@@ -59,8 +59,10 @@ def ground(rng: np.random.Generator, kind: str) -> FloatArray:
 
 def wall(rng: np.random.Generator, *, indoor: bool) -> FloatArray:
     """A wall's square, about 5 m wide and high; row 0 is the top."""
-    colour = np.array(random_colour(rng, vivid=0.15, bright=(0.35, 0.95)), dtype=np.float32)
-    picture = colour * (1 + np.clip(rng.uniform(0.02, 0.15) * _grain(rng, int(rng.choice((1, 2, 4)))), -0.6, 0.6))[..., None]
+    colour = np.array(random_colour(rng, vivid=0.06, bright=(0.45, 0.97)), dtype=np.float32)
+    picture = (
+        colour * (1 + np.clip(rng.uniform(0.02, 0.15) * _grain(rng, int(rng.choice((1, 2, 4)))), -0.6, 0.6))[..., None]
+    )
     kind = rng.random()
     if kind < (0.12 if indoor else 0.45):
         _bricks(rng, picture)
@@ -90,7 +92,12 @@ def backdrop(rng: np.random.Generator, *, snow: bool) -> FloatArray:
     Columns cover 180 degrees and tile.
     """
     rows = np.linspace(45, -12, SIDE, dtype=np.float32)[:, None]  # degrees
-    sky = linear(np.array(((95, 150, 215), (200, 215, 230), (170, 175, 180), (215, 170, 140))[rng.choice(4, p=(0.4, 0.25, 0.25, 0.1))]) / 255)
+    sky = linear(
+        np.array(
+            ((95, 150, 215), (200, 215, 230), (170, 175, 180), (215, 170, 140))[rng.choice(4, p=(0.4, 0.25, 0.25, 0.1))]
+        )
+        / 255
+    )
     haze = sky * 0.4 + 0.55 * rng.uniform(0.7, 1.1)
     share = np.clip(rows / rng.uniform(15, 60), 0, 1)[..., None]
     picture = np.broadcast_to(haze * (1 - share) + sky * share, (SIDE, SIDE, 3)).copy()
@@ -107,9 +114,9 @@ def backdrop(rng: np.random.Generator, *, snow: bool) -> FloatArray:
         if kind == "buildings":
             colour = _facades(rng)
         elif kind == "hill":
-            colour = (np.array((0.75, 0.78, 0.85)) if snow else np.array(random_colour(rng, vivid=0.1, bright=(0.2, 0.6)))) * (
-                1 + 0.15 * _grain(rng, 2)[..., None]
-            )
+            colour = (
+                np.array((0.75, 0.78, 0.85)) if snow else np.array(random_colour(rng, vivid=0.1, bright=(0.2, 0.6)))
+            ) * (1 + 0.15 * _grain(rng, 2)[..., None])
         else:
             leaf = linear(np.array((rng.uniform(30, 90), rng.uniform(60, 110), rng.uniform(20, 60))) / 255)
             colour = leaf * np.clip(1 + 0.75 * _grain(rng, 6, slope=0.8), 0.15, 3)[..., None]
@@ -143,7 +150,9 @@ def _joints(rng: np.random.Generator, picture: FloatArray, count: int) -> None:
     tones = rng.normal(1, 0.06, (count, count)).astype(np.float32)
     picture *= np.kron(tones, np.ones((step, step), np.float32))[..., None]
     if rng.random() < 0.3:  # chequered
-        picture[(np.add.outer(np.arange(SIDE) // step, np.arange(SIDE) // step) % 2).astype(bool)] *= rng.uniform(0.25, 0.8)
+        picture[(np.add.outer(np.arange(SIDE) // step, np.arange(SIDE) // step) % 2).astype(bool)] *= rng.uniform(
+            0.25, 0.8
+        )
     dark = rng.uniform(0.4, 1.3)
     picture[::step] *= dark
     picture[:, ::step] *= dark
@@ -172,7 +181,8 @@ def _rectangles(
         height, width = (rng.uniform(*extent, 2) * SIDE).astype(int)
         top, left = int(rng.integers(SIDE - height)), int(rng.integers(SIDE - width))
         area = picture[top : top + height, left : left + width]
-        area[:] = np.array(random_colour(rng)) * np.clip(1 + 0.35 * crop(rng, area.shape[:2], slope=1.2, zoom=3), 0.1, 2)[..., None]
+        tone = 1 + rng.uniform(0.02, 0.3) * crop(rng, area.shape[:2], slope=1.4, zoom=int(rng.integers(1, 4)))
+        area[:] = np.array(random_colour(rng, vivid=0.18)) * np.clip(tone, 0.2, 2)[..., None]
         if framed:
             edge, tone = int(rng.integers(1, 6)), random_colour(rng, vivid=0.1)
             area[:edge], area[-edge:], area[:, :edge], area[:, -edge:] = tone, tone, tone, tone
@@ -191,7 +201,10 @@ def _skyline(rng: np.random.Generator, kind: str) -> FloatArray:
 
 
 def _facades(rng: np.random.Generator) -> FloatArray:
-    picture = np.array(random_colour(rng, vivid=0.15, bright=(0.3, 0.9)), dtype=np.float32) * (1 + 0.15 * _grain(rng, 2))[..., None]
+    picture = (
+        np.array(random_colour(rng, vivid=0.15, bright=(0.3, 0.9)), dtype=np.float32)
+        * (1 + 0.15 * _grain(rng, 2))[..., None]
+    )
     high, wide = int(rng.integers(8, 24)), int(rng.integers(6, 20))
     rows, columns = np.arange(SIDE) % high, np.arange(SIDE) % wide
     windows = (rows > high * 0.4)[:, None] & (columns > wide * 0.35)[None]
