@@ -1,8 +1,8 @@
 """Stages with an engine of fixed latency behind the whole chassis, and the real servers, each printing its port.
 
 `python -m benchmarks.stage_servers vlm|mvloc` answer every batch after `--batch_seconds`, which the engine sleeps
-through, with an embedding and a body's worth of probabilities; `orchestrator`, `nano-vlm` and `nano-mvloc` are the
-real ones. What is left of a request's cost is the pipeline's own.
+through, with an embedding and a body's worth of probabilities; `orchestrator`, `retrieval`, `fitting`, `nano-vlm` and
+`nano-mvloc` are the real ones. What is left of a request's cost is the pipeline's own.
 """
 
 from __future__ import annotations
@@ -35,8 +35,12 @@ from interactvlm.wire import (
     encode_identity,
     encode_task,
 )
+from services.fitting.config import FittingConfig
+from services.fitting.servicer import FittingService
 from services.orchestrator.config import OrchestratorConfig
 from services.orchestrator.service import BatchService, ContactService
+from services.retrieval.config import RetrievalConfig
+from services.retrieval.servicer import RetrievalService
 from services.runtime.batching import Batcher, BatchLimits, DeviceWorker
 from services.runtime.calls import current_call
 from services.runtime.config import ServerConfig, load_config
@@ -261,11 +265,21 @@ def _orchestrator(arguments: Sequence[str]) -> tuple[list[Service], ServerConfig
     return [ContactService(config), BatchService()], config.server
 
 
+def _retrieval(arguments: Sequence[str]) -> tuple[list[Service], ServerConfig]:
+    return [RetrievalService()], load_config(RetrievalConfig, arguments=arguments).server
+
+
+def _fitting(arguments: Sequence[str]) -> tuple[list[Service], ServerConfig]:
+    return [FittingService()], load_config(FittingConfig, arguments=arguments).server
+
+
 _KINDS: dict[str, Callable[[Sequence[str]], tuple[list[Service], ServerConfig]]] = {
     "vlm": _vlm,
     "mvloc": _mvloc,
     "nano-vlm": _nano_vlm,
     "nano-mvloc": _nano_mvloc,
+    "retrieval": _retrieval,
+    "fitting": _fitting,
     "orchestrator": _orchestrator,
 }
 

@@ -38,6 +38,7 @@ class Admission:
         self._room = config.max_concurrent_calls
         self._quotas = Quotas()
         self._inside = 0
+        self._entered = 0
         self._serving: set[str] = set()
         self._known: set[str] = set()
 
@@ -48,6 +49,10 @@ class Admission:
     def open(self, service: str) -> None:
         """Let calls of a service in."""
         self._serving.add(service)
+
+    def calls(self) -> tuple[int, int]:
+        """Calls that are inside now, and those that have entered so far."""
+        return self._inside, self._entered
 
     def identify(self, method: str, metadata: Mapping[str, Any], context: Any) -> tuple[Token, str]:
         """The caller's token and the owner it works for.
@@ -94,6 +99,7 @@ class Admission:
             raise ServerBusy(f"the server holds {self._inside} calls; the limit is {self._room}", retry_after=0.2)
         self._quotas.enter(token)
         self._inside += 1
+        self._entered += 1
 
     def leave(self, token: Token) -> None:
         """Count a call out."""

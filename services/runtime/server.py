@@ -20,6 +20,7 @@ from services.runtime.health import Health
 from services.runtime.interceptor import CallInterceptor
 from services.runtime.internal import InternalPort
 from services.runtime.logs import configure_logging
+from services.runtime.memory import limit_arenas, trim_at_rest
 from services.runtime.tls import make_server_credentials
 from services.runtime.tracing import Tracing
 
@@ -91,6 +92,7 @@ class Server:
         self._server: grpc.aio.Server | None = None
         self._internal: InternalPort | None = None
         self._loaded: list[Service] = []
+        self._trimming: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Listen, load, report SERVING.
@@ -106,6 +108,7 @@ class Server:
                 self._admission.open(service.name)
                 self._health.report(service.name, serving=True)
             self._health.report("", serving=True)
+            self._trimming = asyncio.create_task(trim_at_rest(self._admission.calls))
         except BaseException:
             await self.stop(grace=0)
             raise
@@ -124,6 +127,8 @@ class Server:
             self._health.end()
             await self._server.stop(self._config.drain_seconds if grace is None else grace)
             self._server = None
+        if self._trimming is not None:
+            self._trimming.cancel()
         while self._loaded:
             service = self._loaded.pop()
             try:
@@ -203,6 +208,7 @@ async def serve(
     Raises:
         InputError: the configuration cannot be used.
     """
+    limit_arenas()
     configure_logging(config.log_level)
     sys.setswitchinterval(_SWITCH_SECONDS)
     loop = asyncio.get_running_loop()
