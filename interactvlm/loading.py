@@ -97,7 +97,8 @@ def load_localizer(opened: OpenedCheckpoint) -> tuple[ContactLocalizer, BodyTemp
         CheckpointError: a file or tensor is missing or does not fit, or there is no body model.
         MissingDependencyError: an optional package is not installed.
     """
-    from interactvlm.mvloc.model import ContactLocalizer, check_has_views
+    from interactvlm.mvloc.checks import check_has_views
+    from interactvlm.mvloc.model import ContactLocalizer
     from interactvlm.mvloc.surfaces import HumanLift, ObjectCamera, OfficialBody
 
     check_has_views(opened.config, opened.folder)  # before a body is asked for, which that model does not need

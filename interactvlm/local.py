@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -99,11 +100,7 @@ class LocalLanguage:
             answers = self._model.answer([photo], [questions], fast=fast, should_stop=context.should_stop)
             return answers[0]
 
-        try:
-            return await self._worker.run(work, context)
-        except CancelledError:
-            context.check()  # a stop in the middle is told as what it was: a deadline or a cancellation
-            raise
+        return await _stoppable(self._worker, work, context)
 
 
 class LocalLocalization:
@@ -121,9 +118,7 @@ class LocalLocalization:
 
     async def body_contacts(self, answers: Sequence[ContactAnswer], *, context: CallContext) -> list[VertexContact]:
         """See `LocalizationStage`."""
-        return await self._worker.run(
-            lambda: _with_zeros(answers, self._body.vertex_count, self._model.locate_body), context
-        )
+        return await self._located(answers, self._body.vertex_count, self._model.locate_body, context)
 
     async def object_contacts(
         self, surface: Mesh | PointCloud, answers: Sequence[ContactAnswer], *, context: CallContext
@@ -132,8 +127,17 @@ class LocalLocalization:
         from interactvlm.geometry.mesh import Mesh
 
         count = len(surface.vertices if isinstance(surface, Mesh) else surface.xyz)
-        locate = self._model.locate_object
-        return await self._worker.run(lambda: _with_zeros(answers, count, lambda e, t: locate(surface, e, t)), context)
+        return await self._located(answers, count, partial(self._model.locate_object, surface), context)
+
+    async def _located(
+        self,
+        answers: Sequence[ContactAnswer],
+        count: int,
+        locate: Callable[..., list[VertexContact]],
+        context: CallContext,
+    ) -> list[VertexContact]:
+        located = partial(locate, should_stop=context.should_stop)
+        return await _stoppable(self._worker, lambda: _with_zeros(answers, count, located), context)
 
 
 def load_pipeline(settings: Settings, *, progress: Progress | None = None) -> tuple[Pipeline, Callable[[], None]]:
@@ -167,6 +171,15 @@ def load_pipeline(settings: Settings, *, progress: Progress | None = None) -> tu
         people=LocalPeople(_detector(), worker),
     )
     return pipeline, worker.close
+
+
+async def _stoppable(worker: Worker, work: Callable[[], T], context: CallContext) -> T:
+    """Run work that asks `context.should_stop`; a stop in the middle is told as a deadline or as a cancellation."""
+    try:
+        return await worker.run(work, context)
+    except CancelledError:
+        context.check()
+        raise
 
 
 def _with_zeros(

@@ -2,18 +2,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
+from interactvlm.body.template import load_template
 from interactvlm.errors import CancelledError, DeadlineExceededError
-from interactvlm.local import LocalLanguage, Worker
+from interactvlm.geometry.mesh import PointCloud
+from interactvlm.local import LocalLanguage, LocalLocalization, Worker
 from interactvlm.stages import CallContext
-from interactvlm.types import ModelIdentity, Question, Task
+from interactvlm.types import ContactAnswer, ModelIdentity, Question, Task
 
 PHOTO = np.zeros((16, 16, 3), np.uint8)
+ANSWER = ContactAnswer("It is [SEG].", np.zeros(256, np.float32), "[SEG]", 1.0)
 
 
 class Endless:
@@ -23,12 +26,14 @@ class Endless:
         self.running = threading.Event()
         self.stopped = threading.Event()
 
-    def answer(self, *_: Any, should_stop: Callable[[], bool], **__: Any) -> list[list[Any]]:
+    def answer(self, *_: Any, should_stop: Callable[[], bool], **__: Any) -> Any:
         self.running.set()
         while not should_stop():
             self.stopped.wait(0.001)
         self.stopped.set()
         raise CancelledError("answering was stopped")
+
+    locate_body = locate_object = answer
 
 
 @pytest.fixture
@@ -38,12 +43,31 @@ def worker() -> Iterator[Worker]:
     made.close()
 
 
-def ask(model: Endless, worker: Worker, context: CallContext) -> Any:
+Ask = Callable[[Endless, Worker, CallContext], Coroutine[Any, Any, Any]]
+
+
+def ask_language(model: Endless, worker: Worker, context: CallContext) -> Coroutine[Any, Any, Any]:
     stage = LocalLanguage(model, ModelIdentity("endless", "0" * 64), worker)  # type: ignore[arg-type]
     return stage.answer(PHOTO, [Question(Task.BINARY)], fast=False, context=context)
 
 
-def test_a_cancelled_task_is_cancelled_and_the_model_stops(worker: Worker) -> None:
+def ask_about_the_body(model: Endless, worker: Worker, context: CallContext) -> Coroutine[Any, Any, Any]:
+    stage = LocalLocalization(model, load_template("anny"), worker)  # type: ignore[arg-type]
+    return stage.body_contacts([ANSWER], context=context)
+
+
+def ask_about_an_object(model: Endless, worker: Worker, context: CallContext) -> Coroutine[Any, Any, Any]:
+    stage = LocalLocalization(model, load_template("anny"), worker)  # type: ignore[arg-type]
+    return stage.object_contacts(PointCloud(np.eye(3, dtype=np.float32)), [ANSWER], context=context)
+
+
+@pytest.fixture(params=[ask_language, ask_about_the_body, ask_about_an_object])
+def ask(request: pytest.FixtureRequest) -> Ask:
+    chosen: Ask = request.param
+    return chosen
+
+
+def test_a_cancelled_task_is_cancelled_and_the_model_stops(worker: Worker, ask: Ask) -> None:
     model = Endless()
 
     async def run() -> asyncio.Task[Any]:
@@ -57,12 +81,12 @@ def test_a_cancelled_task_is_cancelled_and_the_model_stops(worker: Worker) -> No
     assert model.stopped.wait(10)
 
 
-def test_a_deadline_in_the_middle_is_told_as_one(worker: Worker) -> None:
+def test_a_deadline_in_the_middle_is_told_as_one(worker: Worker, ask: Ask) -> None:
     with pytest.raises(DeadlineExceededError):
         asyncio.run(ask(Endless(), worker, CallContext.within(0.05)))
 
 
-def test_a_withdrawn_call_never_starts(worker: Worker) -> None:
+def test_a_withdrawn_call_never_starts(worker: Worker, ask: Ask) -> None:
     model, context = Endless(), CallContext()
     context.cancel()
     with pytest.raises(CancelledError):

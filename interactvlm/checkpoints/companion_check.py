@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from interactvlm.body.npz import array_names
 from interactvlm.body.smpl import BODY_ARRAYS
 from interactvlm.checkpoints.findings import Finding
 from interactvlm.checkpoints.peek import tensor_names
 from interactvlm.checkpoints.shards import PICKLED, SAFETENSORS
 from interactvlm.errors import CheckpointError, MeshError
+from interactvlm.npz import array_names
 
 __all__ = ["check_body_model", "check_vision_tower"]
 

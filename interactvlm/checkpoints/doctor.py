@@ -10,6 +10,7 @@ from interactvlm.checkpoints.companion_check import check_body_model, check_visi
 from interactvlm.checkpoints.companions import BODY_FILES, BODY_RENDER_FILES, VISION_TOWER
 from interactvlm.checkpoints.findings import Finding
 from interactvlm.checkpoints.json_file import read_json_object
+from interactvlm.checkpoints.object_check import check_object
 from interactvlm.checkpoints.peek import is_lfs_pointer, tensor_names
 from interactvlm.checkpoints.release_check import check_release
 from interactvlm.errors import CheckpointError
@@ -25,7 +26,7 @@ class Diagnosis:
 
     Attributes:
         path: what was looked at.
-        kind: "release", "lora", "clip", "sam", "body", "retrieval", "lift-maps", "collection", "empty" or "unknown".
+        kind: "release", "lora", "clip", "sam", "body", "retrieval", "object", "collection", "empty" or "unknown".
         title: the same in words.
         ready: whether it can be used as it lies there.
         findings: what was checked, in order.
@@ -157,12 +158,9 @@ def _retrieval(folder: Path, files: dict[str, Path]) -> Diagnosis | None:
     )
 
 
-def _lift_maps(folder: Path, files: dict[str, Path]) -> Diagnosis | None:
-    if "lift2d_dict.pkl" not in files:
-        return None
-    text = "is a pickle; run `interactvlm convert-checkpoint lift2d_dict.pkl lift2d_dict.npz`"
-    level = "note" if "lift2d_dict.npz" in files else "missing"
-    return _of(folder, "lift-maps", "pixel-to-vertex maps of an object", Finding(level, "lift2d_dict.pkl", text))
+def _object(folder: Path, files: dict[str, Path]) -> Diagnosis | None:
+    findings = tuple(check_object(folder, files))
+    return _of(folder, "object", "the release's views of an object", *findings) if findings else None
 
 
 def _collection(folder: Path, inside: list[Path]) -> Diagnosis:
@@ -195,6 +193,6 @@ _KINDS: tuple[Callable[[Path, dict[str, Path]], Diagnosis | None], ...] = (
     _clip,
     _body,
     _retrieval,
-    _lift_maps,
+    _object,
     _by_names,
 )

@@ -54,12 +54,13 @@ def parse_objects(names: Sequence[str], meshes: Sequence[str]) -> list[ObjectQue
 
     Args:
         names: values of `--object`, in order.
-        meshes: values of `--mesh`: `NAME=FILE`, or `FILE` alone where exactly one object is named.
+        meshes: values of `--mesh`: `NAME=FILE`, or `FILE` alone where exactly one object is named. A folder in the
+            file's place is the release's: the mesh or points, and its own renders and maps of it.
 
     Raises:
         InputError: a mesh belongs to no named object, or an object gets two.
         QuestionError: a name is empty, too long or holds what no everyday name holds.
-        MeshError: a file cannot be used.
+        MeshError, PhotoError: a file cannot be used.
     """
     for name in names:
         check_object_name(name)  # now, not after minutes of loading
@@ -82,7 +83,10 @@ def parse_objects(names: Sequence[str], meshes: Sequence[str]) -> list[ObjectQue
 
 def _load_surface(path: Path) -> Mesh | PointCloud:
     from interactvlm.geometry.load import MESH_TYPES, load_mesh, load_point_cloud
+    from interactvlm.geometry.official_object import load_official_object
 
+    if path.is_dir():
+        return load_official_object(path)
     file_type = path.suffix.lower().removeprefix(".")
     if file_type in MESH_TYPES:
         return load_mesh(path, file_type=file_type)

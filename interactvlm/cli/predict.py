@@ -32,7 +32,10 @@ def predict(
     ] = None,
     mesh: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=FILE (GLB, PLY, OBJ, or a point cloud), or FILE where one object is named."),
+        typer.Option(
+            help="NAME=FILE (GLB, PLY, OBJ, or a point cloud), or FILE where one object is named; a folder in the "
+            "file's place holds the release's own renders and maps beside the mesh."
+        ),
     ] = None,
     person: Annotated[str, typer.Option(help="largest, whole, X,Y or LEFT,TOP,RIGHT,BOTTOM in pixels.")] = "largest",
     task: Annotated[
@@ -66,6 +69,10 @@ def predict(
     if server is None:
         refuse_options(server_options, "goes with --server")
     else:
+        refuse_options(
+            {"--mesh": next((value for value in mesh or [] if Path(value.rpartition("=")[2]).is_dir()), None)},
+            "names a folder, whose renders no server takes; with --server, name the mesh file in it",
+        )
         named = {f"--{name.replace('_', '-')}": value for name, value in {**model_options, "config": config}.items()}
         refuse_options(named, "is chosen where the server starts; it does not go with --server")
     pixels = load_photo(photo)

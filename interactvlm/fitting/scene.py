@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interactvlm.body.npz import array_names, read_arrays
 from interactvlm.errors import InputError, MeshError, PhotoError
 from interactvlm.fitting.camera import PhotoCamera
 from interactvlm.geometry.load import load_mesh
 from interactvlm.geometry.mesh import Mesh
+from interactvlm.npz import array_names, read_arrays
 from interactvlm.photo import load_photo
 
 __all__ = ["FittingScene", "load_scene", "surface_centroid"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +19,18 @@ from numpy.typing import NDArray
 from interactvlm.errors import MeshError
 from interactvlm.geometry.mesh import Mesh
 from interactvlm.geometry.rasterizer import MAX_IMAGE_SIDE, Fragments
+from interactvlm.npz import read_arrays
 
-__all__ = ["PixelMaps", "pixel_maps", "read_pixel_maps", "valid_pixels", "write_pixel_maps"]
+__all__ = ["PixelMaps", "checked_maps", "pixel_maps", "read_pixel_maps", "valid_pixels", "write_pixel_maps"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PixelMaps:
-    """The three vertices each pixel sees, and how much of each; -1 in background pixels.
+    """The K = 3 vertices (of a point cloud K = 1 point) each pixel sees, and how much of each.
 
     Attributes:
-        vertex_ids: int32 [J, H, W, 3].
-        weights: float32 [J, H, W, 3], barycentric, perspective correct.
+        vertex_ids: int32 [J, H, W, K]; -1 in background pixels.
+        weights: float32 [J, H, W, K], barycentric, perspective correct; ones for points.
     """
 
     vertex_ids: NDArray[np.int32]
@@ -64,21 +64,40 @@ def read_pixel_maps(vertex_map: Path, weight_map: Path, views: Sequence[str], *,
     Raises:
         MeshError: a file cannot be read, lacks a view, has another shape, or names a vertex that does not exist.
     """
-    ids = _read(vertex_map, views)
-    weights = _read(weight_map, views)
+    ids, weights = (_stacked(path, read_arrays(path, tuple(views))) for path in (vertex_map, weight_map))
+    return checked_maps(ids, weights, vertex_count=vertex_count, ids_name=vertex_map.name, weights_name=weight_map.name)
+
+
+def checked_maps(
+    ids: NDArray[Any], weights: NDArray[Any], *, vertex_count: int, ids_name: str, weights_name: str
+) -> PixelMaps:
+    """Maps that somebody else drew.
+
+    Args:
+        ids: integers [J, H, W, K], the K = 3 vertices or K = 1 point behind each pixel; -1 background.
+        weights: floats of the same shape.
+        vertex_count: of the surface.
+        ids_name: what errors call `ids`.
+        weights_name: what errors call `weights`.
+
+    Raises:
+        MeshError: a type or shape is another, a vertex does not exist, or a weight is not finite.
+    """
     if ids.dtype.kind not in "iu" or weights.dtype.kind != "f":
         raise MeshError(
-            vertex_map.name, f"must hold integers and {weight_map.name} floats, they hold {ids.dtype}, {weights.dtype}"
+            ids_name, f"must hold integers and {weights_name} floats, they hold {ids.dtype}, {weights.dtype}"
         )
+    if ids.ndim != 4 or 0 in ids.shape or max(ids.shape[1:3]) > MAX_IMAGE_SIDE:
+        raise MeshError(ids_name, f"is {list(ids.shape)}; maps are [views, height, width, vertices a pixel]")
     if ids.shape != weights.shape:
-        raise MeshError(weight_map.name, f"is {list(weights.shape)}; {vertex_map.name} is {list(ids.shape)}")
+        raise MeshError(weights_name, f"is {list(weights.shape)}; {ids_name} is {list(ids.shape)}")
     if ids.min() < -1 or ids.max() >= vertex_count:
         wrong = ids.min() if ids.min() < -1 else ids.max()
-        raise MeshError(vertex_map.name, f"names vertex {wrong}; vertices are 0 to {vertex_count - 1}, background -1")
+        raise MeshError(ids_name, f"names vertex {wrong}; vertices are 0 to {vertex_count - 1}, background -1")
     if not np.isfinite(weights).all():
-        raise MeshError(weight_map.name, "holds values that are not finite")
+        raise MeshError(weights_name, "holds values that are not finite")
     if ((ids < 0).any(axis=-1) != (ids < 0).all(axis=-1)).any():
-        raise MeshError(vertex_map.name, "has pixels with -1 beside vertex ids; background is -1 three times")
+        raise MeshError(ids_name, "has pixels with -1 beside vertex ids; background is -1 three times")
     return PixelMaps(ids.astype(np.int32), weights.astype(np.float32))
 
 
@@ -88,24 +107,15 @@ def write_pixel_maps(maps: PixelMaps, vertex_map: Path, weight_map: Path, views:
     _write(weight_map, dict(zip(views, maps.weights, strict=True)))
 
 
-def _read(path: Path, views: Sequence[str]) -> NDArray[Any]:
-    arrays = []
-    try:
-        # A stream of our own: numpy forgets to close a damaged archive.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            for name in views:
-                if name not in file:
-                    raise MeshError(path.name, f"has no view {name!r}; it has {', '.join(file.files[:8])}")
-                arrays.append(file[name])
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise MeshError(path.name, f"is not a readable npz file ({type(error).__name__})") from error
-    shape = arrays[0].shape
-    if len(shape) != 3 or shape[2] != 3 or not 1 <= max(shape[:2]) <= MAX_IMAGE_SIDE or 0 in shape:
-        raise MeshError(path.name, f"view {views[0]!r} is {list(shape)}; maps are [height, width, 3]")
-    for name, array in zip(views, arrays, strict=True):
+def _stacked(path: Path, arrays: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    """The views' arrays [J, H, W, 3] of one file."""
+    first, shape = next((name, array.shape) for name, array in arrays.items())
+    if len(shape) != 3 or shape[2] != 3:
+        raise MeshError(path.name, f"view {first!r} is {list(shape)}; maps are [height, width, 3]")
+    for name, array in arrays.items():
         if array.shape != shape:
-            raise MeshError(path.name, f"view {name!r} is {list(array.shape)}, {views[0]!r} is {list(shape)}")
-    return np.stack(arrays)
+            raise MeshError(path.name, f"view {name!r} is {list(array.shape)}, {first!r} is {list(shape)}")
+    return np.stack(list(arrays.values()))
 
 
 def _write(path: Path, arrays: dict[str, NDArray[Any]]) -> None:

@@ -6,6 +6,7 @@ tensors. It is frozen in every release: its outputs depend on the picture alone 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from interactvlm.checkpoints.layout import SamSizes, infer_sam_sizes
-from interactvlm.errors import CheckpointError
+from interactvlm.errors import CancelledError, CheckpointError
 from interactvlm.torchvision_cpu import prepare_torchvision
 
 if TYPE_CHECKING:
@@ -106,17 +107,27 @@ class ImageEncoder:
         return cls(module=module.eval(), sizes=sizes, device=device, dtype=dtype)
 
     @torch.no_grad()  # not inference mode: training takes these tensors, too, computed or from the cache
-    def encode(self, inputs: Tensor) -> Tensor:
+    def encode(self, inputs: Tensor, *, should_stop: Callable[[], bool] | None = None) -> Tensor:
         """Embed preprocessed pictures, one at a time: global attention over one grid is what memory must hold.
 
         Args:
             inputs: float32 [N, 3, S, S] from `sam_input`.
+            should_stop: asked before each picture (at the published size seconds on a CPU); True gives up.
 
         Returns:
             [N, C, grid, grid] in the encoder's dtype, on its device.
-        """
-        return torch.cat([self._module(row[None].to(self._device, self._dtype)) for row in inputs])
 
-    def encode_images(self, images: NDArray[np.uint8]) -> Tensor:
+        Raises:
+            CancelledError: `should_stop` said so.
+        """
+        embedded = []
+        for row in inputs:
+            if should_stop is not None and should_stop():
+                raise CancelledError("the call was cancelled while its views were encoded")
+            embedded.append(self._module(row[None].to(self._device, self._dtype)))
+        return torch.cat(embedded)
+
+    def encode_images(self, images: NDArray[np.uint8], *, should_stop: Callable[[], bool] | None = None) -> Tensor:
         """`sam_input` and `encode` for RGB uint8 [N, H, W, 3]: [N, C, grid, grid]."""
-        return self.encode(torch.stack([sam_input(image, self.sizes.image_size)[0] for image in images]))
+        inputs = torch.stack([sam_input(image, self.sizes.image_size)[0] for image in images])
+        return self.encode(inputs, should_stop=should_stop)

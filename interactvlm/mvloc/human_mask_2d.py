@@ -16,9 +16,9 @@ from torch.nn import functional as F
 from interactvlm.checkpoints.config import ReleaseConfig
 from interactvlm.checkpoints.reader import WeightReader
 from interactvlm.errors import CheckpointError, PhotoError
+from interactvlm.mvloc.checks import check_embeddings
 from interactvlm.mvloc.decoder import MaskPredictor, upsampled
 from interactvlm.mvloc.encoder import ImageEncoder, sam_input
-from interactvlm.mvloc.model import check_embeddings
 
 __all__ = ["HumanMask2D"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +19,11 @@ from torch import Tensor
 from interactvlm.body.template import BodyTemplate
 from interactvlm.checkpoints.config import ReleaseConfig
 from interactvlm.checkpoints.reader import WeightReader
-from interactvlm.errors import CheckpointError, InputError, QuestionError
+from interactvlm.errors import QuestionError
 from interactvlm.geometry.mesh import Mesh, PointCloud
 from interactvlm.mvloc.cache import DEFAULT_MAX_BYTES, EmbeddingCache, default_cache_dir, tensors_identity
 from interactvlm.mvloc.camera_gate import load_camera_gate
+from interactvlm.mvloc.checks import check_embeddings, check_has_views
 from interactvlm.mvloc.decoder import MaskPredictor
 from interactvlm.mvloc.encoder import ENCODER_PREFIX, ImageEncoder, encoder_sizes
 from interactvlm.mvloc.splitter import SPLITTER_PREFIX, AttentionSplitter, side_of_token
@@ -36,11 +37,12 @@ from interactvlm.mvloc.surfaces import (
     body_cameras,
     body_views,
     object_cameras,
+    object_identity,
     object_views,
 )
 from interactvlm.types import Target, VertexContact
 
-__all__ = ["BodySource", "ContactLocalizer", "check_embeddings", "check_has_views"]
+__all__ = ["BodySource", "ContactLocalizer"]
 
 #: Objects kept ready in memory, each about 100 MiB at the published sizes; the last one stays whatever its size.
 _OBJECT_BYTES_IN_MEMORY = 512 * 2**20
@@ -131,14 +133,20 @@ class ContactLocalizer:
     @property
     def body(self) -> Surface:
         """The body's surface, prepared on first use."""
-        if self._body is None:
-            self._body = self.prepare(body_views(self._body_source, self._sizes.image_size))
-        return self._body
+        return self._ready_body(None)
 
-    def prepare(self, views: SurfaceViews) -> Surface:
-        """Encode a surface's views, or find them in the cache, and build its lift."""
+    def prepare(self, views: SurfaceViews, *, should_stop: Callable[[], bool] | None = None) -> Surface:
+        """Encode a surface's views, or find them in the cache, and build its lift.
+
+        Args:
+            views: the surface.
+            should_stop: asked before each view is encoded; True gives up.
+
+        Raises:
+            CancelledError: `should_stop` said so.
+        """
         embeddings = self._cache.get_or_compute(
-            self._cache_key(views.identity), lambda: self.encoder.encode_images(views.images)
+            self._cache_key(views.identity), lambda: self.encoder.encode_images(views.images, should_stop=should_stop)
         )
         return Surface.prepare(views, embeddings, human_lift=self._human_lift, device=self._device)
 
@@ -154,12 +162,19 @@ class ContactLocalizer:
         """Whether Theta's weights are in memory."""
         return self._encoder is not None
 
-    def locate_body(self, embeddings: NDArray[np.float32], tokens: Sequence[str]) -> list[VertexContact]:
+    def locate_body(
+        self,
+        embeddings: NDArray[np.float32],
+        tokens: Sequence[str],
+        *,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> list[VertexContact]:
         """Contact on the body.
 
         Args:
             embeddings: projected contact embeddings (E), float32 [Q, C].
             tokens: the contact token of each ("[SEG]", "[HSEG]").
+            should_stop: asked before each view is encoded that is in no cache; True gives up.
 
         Returns:
             Per question, probabilities of the body's vertices and low-resolution view logits.
@@ -167,28 +182,36 @@ class ContactLocalizer:
         Raises:
             QuestionError: the checkpoint has no human head.
             InputError: the embeddings are malformed.
+            CancelledError: `should_stop` said so.
         """
         if not self.config.has_human_head:
             raise QuestionError("task", "asks about the body, and this checkpoint has no human head")
-        return self.locate(self.body, embeddings, tokens)
+        return self.locate(self._ready_body(should_stop), embeddings, tokens)
 
     def locate_object(
-        self, target: Mesh | PointCloud, embeddings: NDArray[np.float32], tokens: Sequence[str]
+        self,
+        target: Mesh | PointCloud,
+        embeddings: NDArray[np.float32],
+        tokens: Sequence[str],
+        *,
+        should_stop: Callable[[], bool] | None = None,
     ) -> list[VertexContact]:
-        """Contact or affordance on an object, given as a mesh or as points. Arguments and errors as `locate_body`.
+        """Contact or affordance on an object; other arguments, what is returned and raised: as `locate_body`.
+
+        Args:
+            target: a mesh or points; with views of their own (`OfficialMesh`, `OfficialPoints`), these are used.
 
         Raises:
             QuestionError: the checkpoint has no object head.
-            InputError: the embeddings are malformed.
             MeshError: the object has no extent.
         """
         if not self.config.has_object_head:
             raise QuestionError("task", "asks about an object, and this checkpoint has no object head")
-        return self.locate(self._object(target), embeddings, tokens)
+        return self.locate(self._object(target, should_stop), embeddings, tokens)
 
     def holds(self, target: Mesh | PointCloud) -> bool:
         """Whether an object is ready in memory, so that locating on it renders and encodes nothing; any thread."""
-        return target.content_hash in self._objects
+        return object_identity(target, self._sizes.image_size) in self._objects
 
     @torch.inference_mode()
     def locate(self, surface: Surface, embeddings: NDArray[np.float32], tokens: Sequence[str]) -> list[VertexContact]:
@@ -229,10 +252,16 @@ class ContactLocalizer:
             self._tables[key] = self._gate.table(torch.from_numpy(cameras).to(self._device, self._dtype))
         return self._tables[key]
 
-    def _object(self, target: Mesh | PointCloud) -> Surface:
-        key = target.content_hash
+    def _ready_body(self, should_stop: Callable[[], bool] | None) -> Surface:
+        if self._body is None:
+            views = body_views(self._body_source, self._sizes.image_size)
+            self._body = self.prepare(views, should_stop=should_stop)
+        return self._body
+
+    def _object(self, target: Mesh | PointCloud, should_stop: Callable[[], bool] | None) -> Surface:
+        key = object_identity(target, self._sizes.image_size)
         if key not in self._objects:
-            self._objects[key] = self.prepare(object_views(target, self._sizes.image_size))
+            self._objects[key] = self.prepare(object_views(target, self._sizes.image_size), should_stop=should_stop)
         self._objects.move_to_end(key)
         while len(self._objects) > 1 and sum(s.nbytes for s in self._objects.values()) > _OBJECT_BYTES_IN_MEMORY:
             self._objects.popitem(last=False)
@@ -258,32 +287,6 @@ class ContactLocalizer:
         if self.config.separate_decoders:
             return {Target.HUMAN: load("human_mask_decoder"), Target.OBJECT: load("object_mask_decoder")}
         return dict.fromkeys(Target, load("mask_decoder"))
-
-
-def check_has_views(config: ReleaseConfig, folder: Path) -> None:
-    """Raise CheckpointError for the one-view model, which is another class's."""
-    if config.multiview_channels == 1:
-        raise CheckpointError(
-            folder,
-            "holds the 2D human mask model (multiview_channels 1), which answers with a mask on the photo and not "
-            "on a body: load it with interactvlm.mvloc.human_mask_2d.HumanMask2D",
-        )
-
-
-def check_embeddings(embeddings: NDArray[np.float32], tokens: Sequence[str], *, channels: int) -> Tensor:
-    """Embeddings as a float32 tensor [Q, C].
-
-    Raises:
-        InputError: another shape or type, values that are not finite, or another number of tokens.
-    """
-    array = np.asarray(embeddings)
-    if array.ndim != 2 or array.shape[1] != channels or array.dtype.kind != "f":
-        raise InputError("embeddings", f"are {array.dtype} {list(array.shape)}, must be floats [questions, {channels}]")
-    if len(array) != len(tokens):
-        raise InputError("tokens", f"are {len(tokens)} for {len(array)} embeddings")
-    if not np.isfinite(array).all():
-        raise InputError("embeddings", "hold values that are not finite")
-    return torch.from_numpy(np.array(array, dtype=np.float32))
 
 
 def _load_splitter(reader: WeightReader, device: torch.device, dtype: torch.dtype) -> AttentionSplitter:

@@ -15,11 +15,9 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from interactvlm.body.template import BodyTemplate
-from interactvlm.errors import PhotoError
 from interactvlm.geometry.cameras import (
     HUMAN_VIEWS,
     OBJECT_DISTANCE,
@@ -29,6 +27,7 @@ from interactvlm.geometry.cameras import (
     camera_parameters,
 )
 from interactvlm.geometry.mesh import Mesh, PointCloud
+from interactvlm.geometry.official_object import OfficialMesh, OfficialPoints, OfficialViews, read_renders
 from interactvlm.geometry.pixel_maps import PixelMaps, read_pixel_maps, valid_pixels
 from interactvlm.geometry.render_views import (
     RenderedViews,
@@ -48,6 +47,7 @@ __all__ = [
     "body_cameras",
     "body_views",
     "object_cameras",
+    "object_identity",
     "object_views",
 ]
 
@@ -190,17 +190,28 @@ def body_views(body: BodyTemplate | OfficialBody, image_size: int) -> SurfaceVie
     return _from_mesh(render_body_views(mesh, image_size), SurfaceKind.BODY, mesh, identity)
 
 
+def object_identity(target: Mesh | PointCloud, image_size: int) -> str:
+    """`SurfaceViews.identity` of an object, without rendering it; arguments as `object_views`."""
+    if isinstance(target, OfficialMesh | OfficialPoints):
+        return _identity("official object", target.content_hash, target.views.content_hash)
+    return _identity("object", target.content_hash, str(image_size))
+
+
 def object_views(target: Mesh | PointCloud, image_size: int) -> SurfaceViews:
-    """Render an object: a mesh centred and scaled to extent 1, a point cloud to radius 1.
+    """Render an object, a mesh centred and scaled to extent 1, a point cloud to radius 1; or take the views it brings.
 
     Args:
         target: the object in any place and size.
-        image_size: S, pixels.
+        image_size: S, pixels, of what is rendered.
 
     Raises:
         MeshError: all its vertices or points coincide.
     """
-    identity = _identity("object", target.content_hash, str(image_size))
+    identity = object_identity(target, image_size)
+    if isinstance(target, OfficialMesh):
+        return _from_official(target.views, SurfaceKind.OBJECT_MESH, len(target.vertices), identity)
+    if isinstance(target, OfficialPoints):
+        return _from_official(target.views, SurfaceKind.OBJECT_POINTS, len(target.xyz), identity)
     if isinstance(target, Mesh):
         mesh = target.centred()
         return _from_mesh(render_object_views(mesh, image_size), SurfaceKind.OBJECT_MESH, mesh, identity)
@@ -218,6 +229,11 @@ def object_views(target: Mesh | PointCloud, image_size: int) -> SurfaceViews:
     )
 
 
+def _from_official(views: OfficialViews, kind: SurfaceKind, count: int, identity: str) -> SurfaceViews:
+    maps = views.maps
+    return SurfaceViews(identity, kind, views.images, valid_pixels(views.images), maps.vertex_ids, maps.weights, count)
+
+
 def _from_mesh(rendered: RenderedViews, kind: SurfaceKind, mesh: Mesh, identity: str) -> SurfaceViews:
     maps = cast(PixelMaps, rendered.maps)
     return SurfaceViews(
@@ -233,32 +249,9 @@ def _read_body_views(body: OfficialBody) -> SurfaceViews:
         names,
         vertex_count=body.vertex_count,
     )
-    side = maps.vertex_ids.shape[1]
-    images = np.stack([_read_render(body.folder / f"body_render_norm_{name}.png", side) for name in names])
-    content = [hashlib.sha256(a.tobytes()).hexdigest() for a in (images, maps.vertex_ids, maps.weights)]
-    return SurfaceViews(
-        _identity("official body", str(body.vertex_count), *content),
-        SurfaceKind.BODY,
-        images,
-        valid_pixels(images),
-        maps.vertex_ids,
-        maps.weights,
-        body.vertex_count,
-    )
-
-
-def _read_render(path: Path, side: int) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path, formats=["PNG"]) as image:
-            if image.size != (side, side):
-                raise PhotoError(
-                    path.name, f"is {image.size[0]} x {image.size[1]} pixels; the maps are {side} x {side}"
-                )
-            return np.asarray(image.convert("RGB"))
-    except FileNotFoundError:
-        raise PhotoError(path.name, f"is missing in {path.parent}") from None
-    except (OSError, Image.DecompressionBombError) as error:
-        raise PhotoError(path.name, f"is not a readable PNG ({error})") from None
+    views = OfficialViews(read_renders(body.folder, "body_render_norm_{}.png", names, maps.vertex_ids.shape[1:3]), maps)
+    identity = _identity("official body", str(body.vertex_count), views.content_hash)
+    return _from_official(views, SurfaceKind.BODY, body.vertex_count, identity)
 
 
 def _identity(*parts: str) -> str:

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interactvlm.body.npz import read_arrays
 from interactvlm.errors import InputError, InteractVLMError
+from interactvlm.npz import read_arrays
 from interactvlm.results.community import npz_bytes
 from interactvlm.results.naming import check_stem
 from interactvlm.types import Box, ModelIdentity, Prediction, Target, Task, TaskFailure, TaskResult

@@ -20,6 +20,7 @@ from interactvlm.body.smpl import BODY_ARRAYS
 from interactvlm.checkpoints.companions import BODY_RENDER_FILES, find_body_folder, find_vision_tower
 from interactvlm.checkpoints.doctor import Diagnosis, diagnose
 from interactvlm.errors import CheckpointError
+from interactvlm.geometry.cameras import OBJECT_VIEWS
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data"
 
@@ -204,10 +205,39 @@ def test_other_downloads(tmp_path: Path, complete: Path) -> None:
     assert diagnose(tmp_path / "table").kind == "retrieval"
     (tmp_path / "object").mkdir()
     (tmp_path / "object" / "lift2d_dict.pkl").touch()
-    assert diagnose(tmp_path / "object").kind == "lift-maps"
+    assert diagnose(tmp_path / "object").kind == "object"
     assert diagnose(tmp_path).kind == "collection"
     assert str(diagnose(tmp_path)).endswith("name one of the above")
     assert "contact_release" in levels(diagnose(tmp_path))
+
+
+def test_an_objects_folder_is_ready_when_it_can_be_read(tmp_path: Path) -> None:
+    def missing() -> set[str]:
+        return {f.subject for f in diagnose(tmp_path).findings if f.level == "missing"}
+
+    (tmp_path / "lift2d_dict.pkl").touch()
+    assert f"convert-checkpoint {tmp_path / 'lift2d_dict.pkl'}" in str(diagnose(tmp_path))
+    assert {"lift2d_dict.pkl", "mesh", "obj_render_color_frontleft.png"} <= missing()
+    (tmp_path / "lift2d_dict.npz").touch()
+    (tmp_path / "chair.obj").touch()
+    for view in OBJECT_VIEWS:
+        assert not diagnose(tmp_path).ready
+        (tmp_path / f"obj_render_color_{view.name}.png").touch()
+    assert not missing()
+    assert diagnose(tmp_path).ready
+    (tmp_path / "stool.ply").touch()
+    assert "there are 2" in str(diagnose(tmp_path))
+
+
+def test_an_objects_folder_with_points(tmp_path: Path) -> None:
+    for view in OBJECT_VIEWS:
+        (tmp_path / f"sam_{view.name}.png").touch()
+        (tmp_path / f"p2pmap_{view.name}_1024.npz").touch()
+    assert "file of points" in str(diagnose(tmp_path))
+    (tmp_path / "points.npz").touch()
+    assert diagnose(tmp_path).ready
+    (tmp_path / "p2pmap_backleft_1024.npz").unlink()
+    assert "p2pmap_backleft_*.npz" in str(diagnose(tmp_path))
 
 
 def test_git_lfs_pointers(contact_release: Path) -> None:

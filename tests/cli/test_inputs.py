@@ -86,6 +86,11 @@ def test_two_meshes_for_one_object(triangle: Path) -> None:
         parse_objects(["a"], [f"a={triangle}", f"a={triangle}"])
 
 
+def test_a_folder_is_the_releases(triangle: Path) -> None:
+    with pytest.raises(MeshError, match=r"holds no maps: neither lift2d_dict\.npz nor"):
+        parse_objects(["a"], [f"a={triangle.parent}"])
+
+
 def test_missing_mesh_file() -> None:
     with pytest.raises(MeshError):
         parse_objects(["a"], ["none.glb"])

@@ -14,7 +14,7 @@ from PIL import Image
 
 from interactvlm.checkpoints.reader import WeightReader
 from interactvlm.geometry.cameras import OBJECT_VIEWS
-from interactvlm.geometry.pixel_maps import valid_pixels
+from interactvlm.geometry.official_object import load_official_object
 from interactvlm.mvloc.decoder import MaskPredictor, upsampled
 from interactvlm.mvloc.encoder import encoder_sizes, sam_input
 from interactvlm.mvloc.lift import HardLift
@@ -28,6 +28,7 @@ from interactvlm.mvloc.surfaces import (
     body_cameras,
     body_views,
     object_cameras,
+    object_views,
 )
 
 RELEASES = ("contact", "joint", "oafford")
@@ -46,26 +47,27 @@ def repeated(array: np.ndarray, side: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def surface_views(golden: Path, only: Callable[[str], Path], official_body: OfficialBody) -> dict[str, SurfaceViews]:
-    names = [view.name for view in OBJECT_VIEWS]
+def surface_views(
+    golden: Path,
+    only: Callable[[str], Path],
+    official_body: OfficialBody,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, SurfaceViews]:
+    """The recorded renders and maps through the loaders of a user's own; the maps enlarged to the renders' size."""
     found = {"body": body_views(official_body, 0)}
-    for key, pattern in (("object_mesh", "obj_render_color_{}.png"), ("object_points", "sam_{}.png")):
-        folder = golden / key
-        images = np.stack([np.asarray(Image.open(folder / pattern.format(n)).convert("RGB")) for n in names])
-        side = images.shape[1]
-        if key == "object_mesh":
-            maps = [np.load(only(f"{key}/p2vmap_{n}_*.npz")) for n in names]
-            ids = np.stack([repeated(m["pixel_to_vertices_map"], side) for m in maps])
-            weights = np.stack([repeated(m["bary_coords_map"], side) for m in maps])
-            count = int(maps[0]["num_vertices"])
-        else:
-            mappings = [np.load(only(f"{key}/p2pmap_{n}_*.npz"))["mapping"] for n in names]
-            ids = np.stack([repeated(mapping, side) for mapping in mappings])[..., None]
-            weights = np.ones(ids.shape, dtype=np.float32)
-            count = len(np.load(folder / "points.npz")["xyz"])
-        found[key] = SurfaceViews(
-            key.encode().hex().ljust(64, "0"), SURFACES[key], images, valid_pixels(images), ids, weights, count
-        )
+    for key, maps in (("object_mesh", "p2vmap"), ("object_points", "p2pmap")):
+        folder = tmp_path_factory.mktemp(key)
+        for path in (golden / key).iterdir():
+            if not path.name.startswith(maps):
+                (folder / path.name).symlink_to(path.resolve())
+        with Image.open(next((golden / key).glob("*.png"))) as render:
+            side = render.width
+        for view in OBJECT_VIEWS:
+            stored = np.load(only(f"{key}/{maps}_{view.name}_*.npz"))
+            enlarged = {name: repeated(array, side) if array.ndim else array for name, array in stored.items()}
+            np.savez(folder / f"{maps}_{view.name}_{side}.npz", allow_pickle=False, **enlarged)
+        found[key] = object_views(load_official_object(folder), 0)
+        assert found[key].kind is SURFACES[key]
     return found
 
 

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from interactvlm.body.template import BodyTemplate
-from interactvlm.errors import CheckpointError, InputError, QuestionError
+from interactvlm.errors import CancelledError, CheckpointError, InputError, QuestionError
 from interactvlm.geometry.mesh import Mesh, PointCloud
 from interactvlm.mvloc.decoder import upsampled
 from interactvlm.mvloc.encoder import ImageEncoder
@@ -116,9 +118,9 @@ def test_objects_in_memory_are_bounded(
     prepared: list[str] = []
     prepare = ContactLocalizer.prepare
 
-    def counted(self: ContactLocalizer, views: SurfaceViews) -> Surface:
+    def counted(self: ContactLocalizer, views: SurfaceViews, **options: Any) -> Surface:
         prepared.append(views.identity)
-        return prepare(self, views)
+        return prepare(self, views, **options)
 
     monkeypatch.setattr(ContactLocalizer, "prepare", counted)
     targets = [Mesh(ball.vertices * [1, 1, 1 + 0.1 * i], ball.faces) for i in range(3)]
@@ -127,6 +129,31 @@ def test_objects_in_memory_are_bounded(
     for i in (0, 1, 0, 2, 0, 1):  # 2 pushes out 1, the one used longest ago
         model.locate_object(targets[i], embeddings[:1], ["[SEG]"])
     assert len(prepared) == 4
+
+
+@pytest.mark.parametrize("on_body", [True, False])
+def test_encoding_stops_between_views(
+    tiny_checkpoint: Callable[..., Path],
+    ball_body: BodyTemplate,
+    embeddings: np.ndarray,
+    ball: Mesh,
+    tmp_path: Path,
+    on_body: bool,
+) -> None:
+    model = ContactLocalizer.from_folder(tiny_checkpoint(), body=ball_body, cache_dir=tmp_path)
+    locate = model.locate_body if on_body else partial(model.locate_object, ball)
+    asked: list[bool] = []
+
+    def after_two() -> bool:
+        asked.append(len(asked) >= 2)
+        return asked[-1]
+
+    with pytest.raises(CancelledError):
+        locate(embeddings[:1], ["[SEG]"], should_stop=after_two)
+    assert asked == [False, False, True]
+    assert len(locate(embeddings[:1], ["[SEG]"])) == 1  # nothing half-done was kept
+    locate(embeddings[:1], ["[SEG]"], should_stop=after_two)  # and what is ready asks nobody
+    assert len(asked) == 3
 
 
 def test_half_precision_lifts_in_float32(

@@ -11,6 +11,7 @@ from interactvlm.body.template import BodyTemplate
 from interactvlm.errors import InteractVLMError, MeshError, PhotoError
 from interactvlm.geometry.cameras import HUMAN_VIEWS
 from interactvlm.geometry.mesh import Mesh, PointCloud
+from interactvlm.geometry.official_object import OfficialMesh, OfficialPoints, OfficialViews
 from interactvlm.geometry.pixel_maps import PixelMaps, write_pixel_maps
 from interactvlm.mvloc.surfaces import (
     HumanLift,
@@ -21,6 +22,7 @@ from interactvlm.mvloc.surfaces import (
     SurfaceViews,
     body_views,
     object_cameras,
+    object_identity,
     object_views,
 )
 
@@ -74,6 +76,29 @@ def test_identity_tells_surfaces_and_sizes_apart(ball: Mesh, ball_body: BodyTemp
     views = [body_views(ball_body, 32), *(object_views(t, s) for t in (ball, moved, points) for s in (32, 48))]
     assert len({view.identity for view in views}) == len(views)
     assert object_views(ball, 32).identity == views[1].identity
+
+
+@pytest.mark.parametrize("points", [False, True])
+def test_an_object_that_brings_its_views_is_not_rendered(ball: Mesh, points: bool) -> None:
+    plain = PointCloud(ball.vertices) if points else ball
+    rendered = object_views(plain, 64)
+    own = OfficialViews(rendered.images[::-1], PixelMaps(np.asarray(rendered.ids), np.asarray(rendered.weights)))
+    official = (
+        OfficialPoints(ball.vertices, views=own) if points else OfficialMesh(ball.vertices, ball.faces, views=own)
+    )
+    read = object_views(official, 32)
+    np.testing.assert_array_equal(read.images, rendered.images[::-1])
+    np.testing.assert_array_equal(read.valid, rendered.valid[::-1])
+    np.testing.assert_array_equal(read.ids, rendered.ids)
+    assert (read.kind, read.count) == (rendered.kind, rendered.count)
+    assert official.content_hash == plain.content_hash
+    others = OfficialViews(rendered.images, own.maps)
+    with_others = (
+        OfficialPoints(ball.vertices, views=others) if points else OfficialMesh(ball.vertices, ball.faces, views=others)
+    )
+    identities = {read.identity, rendered.identity, object_identity(with_others, 64)}
+    assert len(identities) == 3
+    assert read.identity == object_identity(official, 64)
 
 
 @pytest.mark.parametrize("points", [False, True])

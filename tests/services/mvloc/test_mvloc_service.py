@@ -109,9 +109,9 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     seen: list[int] = []
     original = ImageEncoder.encode_images
 
-    def counting(self: ImageEncoder, images: Any) -> Any:
+    def counting(self: ImageEncoder, images: Any, **options: Any) -> Any:
         seen.append(len(images))
-        return original(self, images)
+        return original(self, images, **options)
 
     monkeypatch.setattr(ImageEncoder, "encode_images", counting)
     return seen

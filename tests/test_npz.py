@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from interactvlm.body.npz import array_names, read_arrays
 from interactvlm.errors import MeshError
+from interactvlm.npz import array_names, read_arrays
 
 HEADER = "{'descr': '<f8', 'fortran_order': False, 'shape': (4, 3), }"
 
