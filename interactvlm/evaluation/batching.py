@@ -99,13 +99,14 @@ class BatchedLanguage:
         calls, self._waiting = sorted(self._waiting, key=lambda call: call[0]), []
         try:
             answers = await self._ask(calls)
-        except InteractVLMError as error:
-            if len(calls) == 1:
-                calls[0][-1].set_exception(error)
+        except Exception as error:  # noqa: BLE001 - every call is told, whatever it was
+            if isinstance(error, InteractVLMError) and len(calls) > 1:
+                for call in calls:  # one photo's mistake is not the others'
+                    self._waiting = [call]
+                    await self._flush()
                 return
-            for call in calls:  # one photo's mistake is not the others'
-                self._waiting = [call]
-                await self._flush()
+            for call in calls:
+                call[-1].set_exception(error)
             return
         for call, found in zip(calls, answers, strict=True):
             call[-1].set_result(found)
