@@ -44,6 +44,7 @@ class Picture:
         setting: the kind of place.
         visible: share of each person's and then each object's vertices that the frame and other things leave
             uncovered, float32.
+        outfits: what the people wear.
     """
 
     image: NDArray[np.uint8]
@@ -52,6 +53,7 @@ class Picture:
     shot: Shot
     setting: Setting
     visible: NDArray[np.float32]
+    outfits: tuple[Outfit, ...]
 
 
 @dataclass(slots=True)
@@ -77,9 +79,11 @@ def render(scene: Scene) -> Picture:
     seed = scene.seed
     setting = sample_setting(stream(seed, "setting"), scene)
     stage = _Builder()
+    outfits = []
     for index, person in enumerate(scene.people):
         rng = stream(seed, f"person {index}")
-        stage.add_person(person.vertices, sample_outfit(rng, indoor=setting.indoor, cold=setting.cold), rng)
+        outfits.append(sample_outfit(rng, indoor=setting.indoor, cold=setting.cold))
+        stage.add_person(person.vertices, outfits[-1], rng)
     for index, placed in enumerate(scene.objects):
         colours = placed.mesh.vertex_colors
         surface = sample_surface(stream(seed, f"object {index}"), coloured=colours is not None)
@@ -93,7 +97,7 @@ def render(scene: Scene) -> Picture:
     image, depth, labels = _shade(stage.finish(), shot, background, lighting, scene)
     labels[labels >= things] = -1
     picture = develop(stream(seed, "lens"), image, depth, labels)
-    return Picture(picture, labels, depth, shot, setting, _visible(scene, shot, labels))
+    return Picture(picture, labels, depth, shot, setting, _visible(scene, shot, labels), tuple(outfits))
 
 
 class _Builder:

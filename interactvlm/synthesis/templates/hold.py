@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from interactvlm.synthesis.actor import ARMS, HEAD, Actor, side_of
+from interactvlm.synthesis.actor import ARMS, HEAD, Actor, part_vertices, side_of
+from interactvlm.synthesis.contact import penetration
 from interactvlm.synthesis.prop import Prop, turned_about_y
 from interactvlm.synthesis.solve import PALM_PRESS, close_hand, open_hand, palm_gap
 from interactvlm.synthesis.stage import Missed, Stage
@@ -71,7 +72,6 @@ class Item:
 
     styles: Mapping[str, str]
     roll: tuple[float, float] = (-12.0, 12.0)
-    flip: bool = False
 
 
 _EAT = {"bite": "grasp", "front": "grasp", "chest": "grasp"}
@@ -170,7 +170,6 @@ def grasp(
     anchor: str = "grip",
     *,
     roll: float = 0.0,
-    flip: bool = False,
     hangs: bool = False,
 ) -> None:
     """Put an object into a hand where that is, and close the fingers around it.
@@ -181,7 +180,6 @@ def grasp(
         hand: "left" or "right".
         anchor: where it is gripped.
         roll: degrees by which its axis deviates from the fist's.
-        flip: the other way round in the fist.
         hangs: it hangs upright from the bent fingers.
 
     Raises:
@@ -191,14 +189,13 @@ def grasp(
     open_hand(actor, hand)
     centre, palm, lateral, along = actor.hand_frame(hand)
     angle = np.radians(roll)
-    direction = (np.cos(angle) * lateral + np.sin(angle) * along) * (-1 if flip else 1)
-    radius = float(prop.model.anchors[anchor].radius)
+    direction = np.cos(angle) * lateral + np.sin(angle) * along
     if hangs:
-        _hang(prop, anchor, centre + (radius + 0.012) * palm + 0.25 * actor.marks.hands[side_of(hand)[0]].length * along,
-              direction)  # fmt: skip
+        knuckles = centre + 0.22 * actor.marks.hands[side_of(hand)[0]].length * along
+        _hang(prop, anchor, knuckles + 0.022 * palm, direction)
         close_hand(actor, hand, prop)
         return
-    prop.put(anchor, centre + (radius + 0.01) * palm, -palm, direction)
+    prop.put(anchor, centre + 0.01 * palm, -palm, direction)
     gap = palm_gap(actor, hand, prop)
     if not np.isfinite(gap):
         raise Missed("the palm misses the grip")
@@ -212,7 +209,8 @@ def _hang(prop: Prop, anchor: str, position: Array, direction: Array) -> None:
     _, _, own, _ = prop.anchor(anchor)
     turn = np.degrees(np.arctan2(direction[0], direction[2]) - np.arctan2(own[0], own[2]))
     prop.pose = turned_about_y(float(turn))
-    prop.shift(position - prop.anchor(anchor)[0])
+    grip, normal, _, radius = prop.anchor(anchor)
+    prop.shift(position - (grip - radius * normal))
 
 
 def _play(stage: Stage, category: str, hand: str) -> None:
@@ -223,8 +221,17 @@ def _play(stage: Stage, category: str, hand: str) -> None:
     take_stance(stage, seated=style.seated)
     prop = stage.bring((category,), f"hold_{hand}", item.styles[name], "grip")
     stage.tags["style"] = name
-    raise_hand(stage, hand, style)
-    grasp(stage, prop, hand, roll=stage.uniform(*item.roll), flip=item.flip and stage.chance(0.5), hangs=style.hangs)
+    roll = stage.uniform(*item.roll)
+    for _ in range(4):
+        raise_hand(stage, hand, style)
+        grasp(stage, prop, hand, roll=roll, hangs=style.hangs)
+        inside = penetration(actor.vertices[part_vertices(*_ALL_BUT_ARMS)], prop.triangles).max()
+        if inside < 0.01:
+            break
+        # Farther from the body.
+        out, up, front = style.at
+        scale = 1.0 if style.near else actor.arm_length
+        style = replace(style, at=(out + (inside + 0.01) / scale, up, front))
     _look(actor, stage, style, hand)
 
 
@@ -244,10 +251,8 @@ def _only(hand: str) -> dict[int, tuple[str, ...]]:
     return {0: tuple(p for p in _ALL if not p.startswith(f"{other} hand"))}
 
 
-_ALL = (
-    *("torso", "hips", "head", "left hand", "right hand", "left foot", "right foot", "left arm", "right arm"),
-    *("left forearm", "right forearm", "left thigh", "right thigh", "left leg", "right leg"),
-)
+_ALL_BUT_ARMS = ("torso", "hips", "head", "left thigh", "right thigh", "left leg", "right leg")
+_ALL = (*_ALL_BUT_ARMS, *(f"{side} {part}" for side in ("left", "right") for part in ("hand", "forearm", "arm", "foot")))
 
 HOLD = Template(
     name="hold",

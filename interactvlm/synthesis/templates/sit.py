@@ -1,0 +1,217 @@
+"""On furniture: sitting down and lying down."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interactvlm.geometry.proximity import first_hits
+from interactvlm.synthesis.actor import ARMS, HEAD, LEGS, side_of
+from interactvlm.synthesis.poses import LIE_BACK, LIE_SIDE, SIT
+from interactvlm.synthesis.prop import Prop, turned_about_y
+from interactvlm.synthesis.solve import settle
+from interactvlm.synthesis.stage import Missed, Stage
+from interactvlm.synthesis.templates.base import Template
+
+__all__ = ["LIE", "SEATS", "SIT_ON", "rest_hands", "sit_down"]
+
+Array = NDArray[np.float64]
+
+_DOWN = np.array([0.0, -1.0, 0.0])
+
+SEATS: tuple[str, ...] = (
+    *("chair", "couch", "bench", "toilet", "bed", "stool", "armchair", "office chair", "suitcase", "dining table"),
+)
+_SOFT = {"couch", "bed", "armchair", "sofa"}
+
+
+def sit_down(stage: Stage, prop: Prop, *, soft: bool, lean: float = 0.5) -> None:
+    """Sit on an object's "seat", which turns to face +z at the origin; feet on the floor where the legs reach it.
+
+    Args:
+        stage: with the actor.
+        prop: with an anchor "seat".
+        soft: whether the seat gives way.
+        lean: how often the back is laid against the object's back.
+
+    Raises:
+        Missed: when the seat is out of reach.
+    """
+    actor = stage.actor
+    _, _, facing, _ = prop.anchor("seat")
+    turn = -np.degrees(np.arctan2(facing[0], facing[2]))
+    prop.pose = turned_about_y(float(turn)) @ prop.pose
+    seat, _, _, radius = prop.anchor("seat")
+    prop.shift(np.array([-seat[0], 0.0, -seat[2]]))
+    seat = prop.anchor("seat")[0]
+
+    spread = stage.uniform(0.0, 9.0)
+    actor.assume({**SIT, "hip_abduct": spread, "hip_turn": stage.uniform(-2, 6)}, 0.2)
+    actor.pose.turn[:] = 0
+    front, rear = _edge(prop, seat, 1.0), _edge(prop, seat, -1.0)
+    side = stage.uniform(-0.3, 0.3) * max(radius - 0.22, 0.0)
+    thigh = float(np.linalg.norm(actor.where("lowerleg01.L") - actor.where("upperleg01.L")))
+    # Knees a little over the front edge, but the buttocks (a hand behind the hip joint) on the seat.
+    ahead = max(front - thigh + stage.uniform(0.0, 0.06), rear + 0.11 * thigh / 0.42 + stage.uniform(0.0, 0.05))
+    actor.pose.place[:] = (side, seat[1] + 0.3, ahead)
+    press = 0.03 if soft else 0.014
+    _lower(stage, prop, press)
+    _feet(stage, prop, seat[1])
+    if stage.chance(lean):
+        _lean_back(stage, prop)
+    _lower(stage, prop, press)
+    _feet(stage, prop, seat[1])
+    _lower(stage, prop, press)
+
+
+def _edge(prop: Prop, seat: Array, sign: float) -> float:
+    """How far the seat reaches from its centre along +z or -z, metres: to where it ends or something stands on it."""
+    steps = np.arange(0.0, 0.9, 0.02)
+    origins = np.stack([np.full(len(steps), seat[0]), np.full(len(steps), seat[1] + 0.35), seat[2] + sign * steps], 1)
+    level = np.abs(first_hits(origins, _DOWN, prop.triangles) - 0.35) < 0.06
+    reached = int(np.argmin(level)) if not level.all() else len(steps)
+    return float(sign * steps[max(reached - 1, 0)])
+
+
+def _lower(stage: Stage, prop: Prop, press: float) -> None:
+    distance = settle(stage.actor, prop, _DOWN, ("hips", "left thigh", "right thigh"), press=press)
+    if not np.isfinite(distance):
+        raise Missed("nothing to sit on")
+    stage.actor.pose.place[1] -= distance
+
+
+def _lean_back(stage: Stage, prop: Prop) -> None:
+    actor = stage.actor
+    actor.set_angles({"spine_bend": stage.uniform(-10, -2)})
+    distance = settle(actor, prop, np.array([0.0, 0.0, -1.0]), ("torso",), press=0.012, back=0.1)
+    if np.isfinite(distance) and distance < 0.3:
+        actor.pose.place[2] -= distance
+
+
+def _feet(stage: Stage, prop: Prop, height: float) -> None:
+    """Flat on the floor in front of the knees, if they get there; else they hang."""
+    actor = stage.actor
+    del prop
+    if height > 0.62 * actor.leg_length:
+        return
+    before = actor.pose.copy()
+    targets = actor.targets()
+    for side, sign in ((".L", 1.0), (".R", -1.0)):
+        knee = actor.where("lowerleg01" + side)
+        ahead = stage.uniform(-0.08, 0.12) * actor.leg_length / 0.9
+        # The sole's frame counts from the ankle.
+        ankle = np.array([knee[0] + sign * stage.uniform(-0.03, 0.05), 0.0, knee[2] + ahead])
+        actor.plant(targets, side, ankle, sign * stage.uniform(0, 15))
+    if actor.solve(targets, LEGS, stiffness=0.004) > 0.05:
+        actor.pose = before
+
+
+def rest_hands(stage: Stage) -> None:
+    """Put both hands somewhere quiet: on the thighs, in the lap, one up."""
+    actor = stage.actor
+    kind = stage.choose(("thighs", "lap", "thighs", "loose"))
+    if kind == "loose":
+        return
+    targets = actor.targets()
+    for hand in ("left", "right"):
+        side, sign = side_of(hand)
+        hip, knee = actor.where("upperleg01" + side), actor.where("lowerleg01" + side)
+        share = stage.uniform(0.5, 0.85) if kind == "thighs" else stage.uniform(0.3, 0.45)
+        point = hip + share * (knee - hip)
+        point = point + np.array([0.0, 0.085 * actor.stature / 1.7, 0.0])
+        if kind == "lap":
+            point[0] = sign * stage.uniform(0.02, 0.06)
+        inward = np.array([-sign * (0.35 if kind == "thighs" else 1.0), 0.0, 0.8])
+        actor.reach(targets, hand, point, palm=_DOWN, along=inward)
+    actor.solve(targets, ARMS, stiffness=0.01)
+
+
+def _play_sit(stage: Stage, category: str, hand: str) -> None:
+    soft = category in _SOFT
+    prop = stage.bring((category,), "sit", "sit", "seat", soft=soft)
+    sit_down(stage, prop, soft=soft)
+    rest_hands(stage)
+    if stage.chance(0.5):
+        stage.actor.look(np.array([stage.normal(0, 2), stage.uniform(0.6, 1.8), 3.0]))
+
+
+def _play_lie(stage: Stage, category: str, hand: str) -> None:
+    actor = stage.actor
+    prop = stage.bring((category,), "lie", "lay", "lie", soft=True)
+    _, _, along, _ = prop.anchor("lie")
+    # The head goes towards +z here; the sleeper's own front turns up or to a side.
+    turn = -np.degrees(np.arctan2(along[0], along[2]))
+    prop.pose = turned_about_y(float(turn)) @ prop.pose
+    place = prop.anchor("lie")[0]
+    prop.shift(np.array([-place[0], 0.0, -place[2]]))
+    place = prop.anchor("lie")[0]
+    kind = stage.choose(("back", "back", "side", "front"))
+    actor.assume(LIE_SIDE if kind == "side" else LIE_BACK, 0.15)
+    if kind == "side" and stage.chance(0.5):
+        actor.mirror()
+        towards = -1.0
+    else:
+        towards = 1.0
+    if kind == "front":
+        turned = 60.0 if stage.chance(0.5) else -60.0
+        actor.set_angles({"ankle_flex.L": -40, "ankle_flex.R": -40, "neck_turn": turned})
+    roll = {"back": 0.0, "front": 180.0, "side": 90.0 * towards}[kind]
+    actor.pose.turn = _lying(roll + stage.normal(0, 2))
+    actor.pose.place[:] = (0.0, place[1] + 0.45, 0.02 * actor.stature)
+    stage.tags["lie"] = kind
+    _sink(stage, prop, 0.045, "torso", "hips", "left thigh", "right thigh")
+    _relax(stage, kind, towards, prop.anchor("lie")[0][1])
+    _sink(stage, prop, 0.045, "torso", "hips", "left thigh", "right thigh", "head")
+
+
+def _sink(stage: Stage, prop: Prop, press: float, *parts: str) -> None:
+    distance = settle(stage.actor, prop, _DOWN, parts, press=press, back=0.6)
+    if not np.isfinite(distance):
+        raise Missed("nothing to lie on")
+    stage.actor.pose.place[1] -= distance
+
+
+def _relax(stage: Stage, kind: str, towards: float, surface: float) -> None:
+    """Let head, arms and legs down onto the surface at a height."""
+    actor = stage.actor
+    size = actor.stature / 1.7
+    heights: dict[str, float] = {}
+    for side in (".L", ".R"):
+        upper = kind == "side" and (side == ".L") == (towards < 0)
+        heights["wrist" + side] = 0.06 if upper else 0.04
+        heights["lowerarm01" + side] = 0.2 if upper else 0.04
+        heights["lowerleg01" + side] = {"back": 0.055, "front": 0.05, "side": 0.2 if upper else 0.05}[kind]
+        heights["foot" + side] = {"back": 0.05, "front": 0.08, "side": 0.09 if upper else 0.04}[kind]
+    heights["head"] = {"back": 0.085, "front": 0.09, "side": 0.13}[kind]
+    targets = actor.targets()
+    for landmark, height in heights.items():
+        point = actor.where(landmark)
+        point[1] = surface + (height - 0.02) * size
+        targets.point(landmark, point, weight=(0.1, 1.0, 0.1))
+    actor.solve(targets, ARMS + LEGS + HEAD, stiffness=0.008)
+
+
+def _lying(roll: float) -> Array:
+    """Rotation vector of a body on its back, head towards +z, rolled about its long axis."""
+    from scipy.spatial.transform import Rotation
+
+    flat = Rotation.from_euler("y", 180, degrees=True) * Rotation.from_euler("x", -90, degrees=True)
+    return np.asarray((flat * Rotation.from_euler("y", roll, degrees=True)).as_rotvec())
+
+
+SIT_ON = Template(
+    name="sit",
+    share=3.0,
+    categories=SEATS,
+    play=_play_sit,
+    touching=lambda hand: {0: (("hips", "left thigh", "right thigh"),)},
+    deepest=0.045,
+)
+LIE = Template(
+    name="lie",
+    share=1.2,
+    categories=("bed", "couch", "bench", "surfboard"),
+    play=_play_lie,
+    touching=lambda hand: {0: (("torso",), ("left thigh", "right thigh", "hips"))},
+    deepest=0.07,
+)
