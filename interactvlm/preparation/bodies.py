@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from interactvlm.body.conversion import VertexMap, map_between_templates
-from interactvlm.body.npz import read_arrays
 from interactvlm.body.parts import parts_in_contact
 from interactvlm.body.template import BodyTemplate, load_template
 from interactvlm.datasets.sample import ContactSample, HumanContact
 from interactvlm.errors import InputError
+from interactvlm.npz import read_arrays
 
 __all__ = ["BodyContacts", "load_body_file", "vertex_order"]
 
