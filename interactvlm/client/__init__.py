@@ -15,7 +15,8 @@ try:
     import google.rpc as _google_rpc  # noqa: F401
     import grpc as _grpc  # noqa: F401
 except ImportError as _error:
-    raise MissingDependencyError(_error.name or "grpcio", "client") from None
+    # The distribution, which a user can install: the modules are called otherwise.
+    raise MissingDependencyError("grpcio" if _error.name == "grpc" else "googleapis-common-protos", "client") from None
 
 from interactvlm.client.aio import DEFAULT_TIMEOUT, AsyncClient
 from interactvlm.client.endpoint import Endpoint, Tls
