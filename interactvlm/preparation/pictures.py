@@ -17,7 +17,6 @@ from PIL import Image
 
 from interactvlm.errors import InputError
 from interactvlm.geometry.cameras import HUMAN_VIEWS, OBJECT_VIEWS
-from interactvlm.geometry.pixel_maps import PixelMaps, write_pixel_maps
 from interactvlm.mvloc.surfaces import SurfaceKind, SurfaceViews
 from interactvlm.results.community import npz_bytes
 from interactvlm.training.losses import IGNORE
@@ -84,13 +83,9 @@ def write_renders(views: SurfaceViews, folder: Path) -> None:
     names = [view.name for view in (HUMAN_VIEWS if on_body else OBJECT_VIEWS)]
     for name, image in zip(names, views.images, strict=True):
         Image.fromarray(image).save(folder / f"{'body_render_norm' if on_body else 'render'}_{name}.png")
+    ids = views.ids.astype(np.int32)
+    arrays = {"pixel_to_vertex_map_1024": ids, "bary_coords_map_1024": views.weights.astype(np.float32)}
     if views.kind is SurfaceKind.OBJECT_POINTS:
-        maps = {name: ids[..., 0].astype(np.int32) for name, ids in zip(names, views.ids, strict=True)}
-        (folder / "pixel_to_point_map.npz").write_bytes(npz_bytes(maps))
-        return
-    write_pixel_maps(
-        PixelMaps(views.ids.astype(np.int32), views.weights.astype(np.float32)),
-        folder / "pixel_to_vertex_map_1024.npz",
-        folder / "bary_coords_map_1024.npz",
-        names,
-    )
+        arrays = {"pixel_to_point_map": ids[..., 0]}
+    for stem, maps in arrays.items():
+        (folder / f"{stem}.npz").write_bytes(npz_bytes(dict(zip(names, maps, strict=True))))

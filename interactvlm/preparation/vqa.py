@@ -25,12 +25,13 @@ from interactvlm.preparation.endpoint import ChatEndpoint
 from interactvlm.types import Task
 from interactvlm.vlm.tokens import CONTACT_TOKENS
 
-__all__ = ["VQA_FIELDS", "AnsweredSample", "VisualQuestions", "main_object", "parse_answers"]
+__all__ = ["VQA_FIELDS", "VQA_QUESTIONS", "AnsweredSample", "VisualQuestions", "main_object", "parse_answers", "parts_question"]
 
 VQA_FIELDS = ("person", "body parts", "interaction", "object", "object parts")
 """The five fields, as `TextAnswer.field` names them."""
 
-_QUESTIONS = {
+#: The question of each field.
+VQA_QUESTIONS = {
     "person": "Describe the person in the photo.",
     "body parts": "Which body parts of the person are in contact with the {name}?",
     "interaction": "How does the person interact with the {name}?",
@@ -113,7 +114,7 @@ class VisualQuestions:
         if "answers" not in kept:
             return AnsweredSample(sample, str(kept.get("problem")), requests, tokens)
         texts = tuple(
-            TextAnswer(field=field, question=_QUESTIONS[field].format(name=name), answer=kept["answers"][field])
+            TextAnswer(field=field, question=VQA_QUESTIONS[field].format(name=name), answer=kept["answers"][field])
             for field in VQA_FIELDS
         )
         return AnsweredSample(replace(sample, texts=sample.texts + texts), "", requests, tokens)
@@ -125,6 +126,11 @@ def main_object(sample: ContactSample) -> str:
     if touched:
         return max(touched, key=lambda contact: len(contact.vertex_ids)).object_name
     return sample.objects[0].object_name if sample.objects else "things around"
+
+
+def parts_question(name: str) -> str:
+    """The question about the body parts that touch an object."""
+    return VQA_QUESTIONS["body parts"].format(name=name)
 
 
 def parse_answers(text: str) -> dict[str, str]:
@@ -165,7 +171,7 @@ def _request(sample: ContactSample, name: str, parts: tuple[str, ...]) -> str:
         numbers = (box.left / width, box.top / height, box.right / width, box.bottom / height)
         shares = ", ".join(f"{min(max(100 * n, 0), 100):.0f}%" for n in numbers)
         who = f"the person inside the box (left, top, right, bottom) {shares}"
-    questions = "\n".join(f'"{field}": {question.format(name=name)}' for field, question in _QUESTIONS.items())
+    questions = "\n".join(f'"{field}": {question.format(name=name)}' for field, question in VQA_QUESTIONS.items())
     text = _INSTRUCTION.format(who=who, name=name, questions=questions)
     return text + (_HINT.format(name=name, parts=", ".join(parts)) if parts else "")
 
