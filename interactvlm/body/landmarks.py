@@ -23,7 +23,7 @@ __all__ = ["HandFrame", "Landmarks", "hand_axes", "landmarks_of"]
 
 @dataclass(frozen=True, eq=False)
 class HandFrame:
-    """A hand in the A-pose: palm centre [3], its axes [3] each, and its length from wrist to middle fingertip, metres."""
+    """A hand in the A-pose: palm centre [3], its axes [3] each, and its length from wrist to fingertip, metres."""
 
     centre: NDArray[np.float64]
     along: NDArray[np.float64]
@@ -70,9 +70,7 @@ def landmarks_of(body: ShapedBody) -> Landmarks:
     return Landmarks(bones, offsets, hands)
 
 
-def hand_axes(
-    body: ShapedBody, side: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def hand_axes(body: ShapedBody, side: str) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """`along`, `palm` and `lateral` of a hand in the A-pose, orthonormal."""
     at = {name: body.heads[body.rig.index[name + side]] for name in ("wrist", "finger2-1", "finger3-1", "finger5-1")}
     along = _unit(at["finger3-1"] - at["wrist"])
@@ -93,7 +91,7 @@ def _landmark_vertices() -> dict[str, tuple[str, NDArray[np.intp]]]:
         return np.asarray(part == PART_NAMES.index(name))
 
     found: dict[str, tuple[str, NDArray[np.intp]]] = {}
-    along, palm, _ = hand_axes(body, ".L")
+    _, palm, _ = hand_axes(body, ".L")
     centre = head_at["wrist.L"] + 0.72 * (head_at["finger3-1.L"] - head_at["wrist.L"])
     offset = v - centre
     across = offset - np.outer(offset @ palm, palm)

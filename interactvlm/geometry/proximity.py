@@ -31,9 +31,11 @@ def surface_distances(points: Array, triangles: Array, reach: float) -> Array:
 def inside_surface(points: Array, triangles: Array) -> NDArray[np.bool_]:
     """Which points a closed surface encloses, bool [N]; of an open one, by a vote of three rays.
 
+    Closed pieces may run into one another: what counts is whether the surface winds around the point.
+
     Args:
         points: float64 [N, 3].
-        triangles: float64 [F, 3, 3], either winding.
+        triangles: float64 [F, 3, 3], all wound outwards or all inwards.
     """
     triangles = np.ascontiguousarray(triangles)
     result = np.zeros(len(points), dtype=bool)
@@ -142,18 +144,20 @@ def _distances(points: Array, triangles: Array, low: Array, high: Array, reach: 
 
 @compiled
 def _votes(points: Array, triangles: Array) -> NDArray[np.int64]:
-    """For each point, along how many of the three axes an odd number of triangles lies ahead."""
+    """For each point, along how many of the three axes the triangles ahead wind around it."""
     votes = np.zeros(len(points), dtype=np.int64)
     for n in range(len(points)):
         for axis in range(3):
             one, two = (axis + 1) % 3, (axis + 2) % 3
             px, py, pz = points[n, one], points[n, two], points[n, axis]
-            odd = False
+            winding = 0
             for f in range(len(triangles)):
                 depth = _ahead(px, py, triangles[f], one, two, axis)
                 if depth > pz:
-                    odd = not odd
-            if odd:
+                    ux, uy = triangles[f, 1, one] - triangles[f, 0, one], triangles[f, 1, two] - triangles[f, 0, two]
+                    vx, vy = triangles[f, 2, one] - triangles[f, 0, one], triangles[f, 2, two] - triangles[f, 0, two]
+                    winding += 1 if ux * vy - uy * vx > 0.0 else -1
+            if winding != 0:
                 votes[n] += 1
     return votes
 

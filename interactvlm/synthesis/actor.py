@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,7 @@ class Actor:
         heads, index = self.body.heads, self.body.rig.index
         chain = [heads[index[name + ".L"]] for name in ("upperarm01", "lowerarm01", "wrist")]
         chain.append(self.marks.hands[".L"].centre)
-        return float(sum(np.linalg.norm(b - a) for a, b in zip(chain[:-1], chain[1:], strict=True)))
+        return float(sum(np.linalg.norm(b - a) for a, b in pairwise(chain)))
 
     @property
     def leg_length(self) -> float:
@@ -122,9 +123,7 @@ class Actor:
         articulation = load_articulation()
         for name, value in degrees.items():
             place = articulation.names.index(name)
-            self.pose.angles[place] = np.clip(
-                np.radians(value), articulation.low[place], articulation.high[place]
-            )
+            self.pose.angles[place] = np.clip(np.radians(value), articulation.low[place], articulation.high[place])
 
     def mirror(self) -> None:
         """Swap left and right of the pose."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +21,6 @@ from interactvlm.synthesis.contact import (
     object_heat,
     penetration,
 )
-from interactvlm.synthesis.prop import Prop
 from interactvlm.synthesis.scene import Scene
 from interactvlm.synthesis.stage import Fetch, Missed, Stage, stable_seed
 from interactvlm.synthesis.surroundings import add_bystander, add_distractors
@@ -75,9 +73,7 @@ def build_scene(seed: int, *, split: str, template: str = "", category: str = ""
     raise InputError("template", f"{template or 'every one'} failed {_DRAWS * _THROWS} times with seed {seed}")
 
 
-def _draw(
-    rng: np.random.Generator, split: str, template: str, category: str, hand: str
-) -> tuple[Template, str, str]:
+def _draw(rng: np.random.Generator, split: str, template: str, category: str, hand: str) -> tuple[Template, str, str]:
     """A template, a category and a hand; the hand is drawn last and fairly."""
     usable = []
     for one in TEMPLATES:
@@ -195,5 +191,3 @@ def _heading(rng: np.random.Generator) -> Array:
     world[0, 0] = world[2, 2] = np.cos(angle)
     world[0, 2], world[2, 0] = np.sin(angle), -np.sin(angle)
     return world
-
-

@@ -51,7 +51,9 @@ class Stage:
     tags: dict[str, str] = field(default_factory=dict)
     soft: set[int] = field(default_factory=set)
 
-    def bring(self, categories: Sequence[str], template: str, affordance: str, *anchors: str, soft: bool = False) -> Prop:
+    def bring(
+        self, categories: Sequence[str], template: str, affordance: str, *anchors: str, soft: bool = False
+    ) -> Prop:
         """Fetch an object of one of the categories that has the anchors, as the next prop.
 
         Raises:

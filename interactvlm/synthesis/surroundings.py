@@ -43,7 +43,11 @@ def add_bystander(stage: Stage, rng: np.random.Generator) -> list[Actor]:
         cosine, sine = np.cos(heading), np.sin(heading)
         x, _, z = other.pose.place
         turned.pose.place = np.array(
-            [cosine * x + sine * z + distance * np.sin(angle), other.pose.place[1], cosine * z - sine * x + distance * np.cos(angle)]
+            [
+                cosine * x + sine * z + distance * np.sin(angle),
+                other.pose.place[1],
+                cosine * z - sine * x + distance * np.cos(angle),
+            ]
         )
         if _free(turned.vertices, boxes):
             return [turned]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from interactvlm.synthesis.actor import ARMS, TRUNK, side_of
+from interactvlm.synthesis.actor import ARMS, TRUNK
 from interactvlm.synthesis.prop import Prop
 from interactvlm.synthesis.solve import PALM_PRESS, close_hand, open_hand, palm_gap
 from interactvlm.synthesis.stage import Missed, Stage
@@ -55,7 +55,9 @@ _ITEMS: Mapping[str, str] = {
 }
 
 
-def meet_hands(stage: Stage, prop: Prop, *, free: tuple[str, ...] = ARMS, on_bar: bool = False, limit: float = 0.06) -> None:
+def meet_hands(
+    stage: Stage, prop: Prop, *, free: tuple[str, ...] = ARMS, on_bar: bool = False, limit: float = 0.06
+) -> None:
     """Bring both palms to a placed object's "grip_left" and "grip_right", and close the fingers.
 
     Args:

@@ -16,7 +16,7 @@ from interactvlm.synthesis.stage import Missed, Stage
 from interactvlm.synthesis.templates.base import Template
 from interactvlm.synthesis.templates.stance import take_stance
 
-__all__ = ["HOLD", "ITEMS", "Style", "arm_of", "grasp", "outward", "raise_hand"]
+__all__ = ["HOLD", "ITEMS", "STYLES", "Style", "arm_of", "grasp", "outward", "raise_hand"]
 
 Array = NDArray[np.float64]
 Triple = tuple[float, float, float]
@@ -48,7 +48,9 @@ class Style:
 
 
 STYLES: Mapping[str, Style] = {
-    "side": Style((0.16, -0.93, 0.06), (0.0, 0.05, 1.0), (-1.0, 0.0, 0.0), 0.03, looked_at=0.1, seated=False, hangs=True),
+    "side": Style(
+        (0.16, -0.93, 0.06), (0.0, 0.05, 1.0), (-1.0, 0.0, 0.0), 0.03, looked_at=0.1, seated=False, hangs=True
+    ),
     "down": Style((0.2, -0.88, 0.2), (0.0, 0.3, 1.0), (-1.0, 0.0, 0.0), 0.07, looked_at=0.2, seated=False),
     "front": Style((-0.08, -0.42, 0.62), (0.0, 1.0, 0.12), (-1.0, 0.0, 0.25)),
     "chest": Style((-0.18, -0.3, 0.52), (0.0, 1.0, 0.0), (-1.0, 0.0, 0.1), 0.06),
@@ -252,7 +254,10 @@ def _only(hand: str) -> dict[int, tuple[str, ...]]:
 
 
 _ALL_BUT_ARMS = ("torso", "hips", "head", "left thigh", "right thigh", "left leg", "right leg")
-_ALL = (*_ALL_BUT_ARMS, *(f"{side} {part}" for side in ("left", "right") for part in ("hand", "forearm", "arm", "foot")))
+_ALL = (
+    *_ALL_BUT_ARMS,
+    *(f"{side} {part}" for side in ("left", "right") for part in ("hand", "forearm", "arm", "foot")),
+)
 
 HOLD = Template(
     name="hold",

@@ -52,7 +52,7 @@ def sit_down(stage: Stage, prop: Prop, *, soft: bool, lean: float = 0.5) -> None
     side = stage.uniform(-0.3, 0.3) * max(radius - 0.22, 0.0)
     thigh = float(np.linalg.norm(actor.where("lowerleg01.L") - actor.where("upperleg01.L")))
     # Knees a little over the front edge, but the buttocks (a hand behind the hip joint) on the seat.
-    ahead = max(front - thigh + stage.uniform(0.0, 0.06), rear + 0.11 * thigh / 0.42 + stage.uniform(0.0, 0.05))
+    ahead = max(front - thigh + stage.uniform(0.04, 0.1), rear + 0.11 * thigh / 0.42 + stage.uniform(0.0, 0.05))
     actor.pose.place[:] = (side, seat[1] + 0.3, ahead)
     press = 0.03 if soft else 0.014
     _lower(stage, prop, press)
@@ -98,7 +98,7 @@ def _feet(stage: Stage, prop: Prop, height: float) -> None:
     targets = actor.targets()
     for side, sign in ((".L", 1.0), (".R", -1.0)):
         knee = actor.where("lowerleg01" + side)
-        ahead = stage.uniform(-0.08, 0.12) * actor.leg_length / 0.9
+        ahead = stage.uniform(-0.03, 0.14) * actor.leg_length / 0.9
         # The sole's frame counts from the ankle.
         ankle = np.array([knee[0] + sign * stage.uniform(-0.03, 0.05), 0.0, knee[2] + ahead])
         actor.plant(targets, side, ankle, sign * stage.uniform(0, 15))

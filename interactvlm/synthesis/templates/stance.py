@@ -38,9 +38,7 @@ def take_stance(stage: Stage, *, seated: bool = False, calm: bool = False) -> No
         width = stage.uniform(0.15, 0.26) * size / 0.9
         step = stage.uniform(-0.2, 0.2) * size
     actor.pose.turn[:] = 0
-    missed = actor.stand(
-        (width, step / 2, stage.uniform(0, 22)), (-width, -step / 2, stage.uniform(0, 22))
-    )
+    missed = actor.stand((width, step / 2, stage.uniform(0, 22)), (-width, -step / 2, stage.uniform(0, 22)))
     if missed > 0.06:
         raise Missed("the feet do not get to the floor")
     stage.tags["stance"] = kind
