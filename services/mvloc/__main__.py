@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
-from interactvlm.errors import InteractVLMError
 from services.mvloc.config import MvlocConfig
-from services.runtime.config import load_config
-from services.runtime.server import serve
+from services.runtime.process import run
+from services.runtime.server import Service
 
 
-def main() -> int:
-    """Serve until SIGTERM; returns the exit status."""
-    try:
-        config = load_config(MvlocConfig, arguments=sys.argv[1:])
-        from services.mvloc.servicer import MvlocService  # the models' libraries take seconds: not for a wrong flag
+def make(config: MvlocConfig) -> list[Service]:
+    """The stage's service."""
+    from services.mvloc.servicer import MvlocService  # the models' libraries take seconds: not for a wrong flag
 
-        asyncio.run(serve([MvlocService(config)], config.server, shown=config))
-    except InteractVLMError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    return 0
+    return [MvlocService(config)]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(MvlocConfig, make, sys.argv[1:]))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from interactvlm.errors import InputError
 from services.runtime.settings import describe, load_config
 
-__all__ = ["ClientConfig", "ServerConfig", "describe", "load_config"]
+__all__ = ["ClientConfig", "ServerConfig", "describe", "load_config", "refuse_processes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class ServerConfig:
         reflection: answer gRPC server reflection.
         max_request_bytes: largest request message.
         max_response_bytes: largest response message.
-        max_concurrent_calls: calls in the process; more are refused by gRPC itself.
+        max_concurrent_calls: calls in the process; more are refused with SERVER_BUSY.
         keepalive_seconds: HTTP/2 ping interval; clients may ping at half of it.
         max_connection_age_seconds: connections are renewed this often (balancing, certificate rotation).
         deadline_margin_seconds: kept back of a caller's time for the way of the answer.
@@ -98,6 +98,16 @@ class ServerConfig:
                 f"is empty while host is {self.host}; other machines need tokens_file, tls_client_ca "
                 "or allow_anonymous = true",
             )
+
+
+def refuse_processes(config: ServerConfig) -> None:
+    """For a server that holds a model: one process a device, so that its weights are held once and its batches whole.
+
+    Raises:
+        InputError: `config` wants several.
+    """
+    if config.processes > 1:
+        raise InputError("server.processes", f"is {config.processes}; this server holds a model: start one a device")
 
 
 @dataclass(frozen=True, slots=True)

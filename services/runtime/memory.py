@@ -1,13 +1,15 @@
-"""The memory allocator of a server's process: few arenas, and what a busy hour has freed is given back at rest.
+"""The memory of a server's process: few arenas, and what a busy hour has left behind is given back at rest.
 
-glibc makes up to eight arenas a core and keeps what was freed in each: a server with a dozen threads (gRPC's, decoders,
-the device's) holds a multiple of what it uses. Both measures are glibc's; elsewhere they do nothing.
+gRPC leaves reference cycles with every call, which Python finds late. glibc makes up to eight arenas a core and keeps
+what was freed in each: a server with a dozen threads (gRPC's, decoders, the device's) holds a multiple of what it uses.
+What is glibc's does nothing elsewhere.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import os
 from collections.abc import Callable
 
@@ -15,7 +17,8 @@ __all__ = ["limit_arenas", "trim_at_rest"]
 
 _M_ARENA_MAX = -8
 _ARENAS = 2
-_QUIET_SECONDS = 2.0
+#: The collection stops a process with a large model for a third of a second: only where nobody is about to come.
+_QUIET_SECONDS = 10.0
 
 
 def limit_arenas() -> None:
@@ -32,14 +35,13 @@ async def trim_at_rest(calls: Callable[[], tuple[int, int]], *, quiet_seconds: f
         calls: how many are inside, and how many have entered so far.
         quiet_seconds: without a call, after which the process counts as resting.
     """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is None:
-        return
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", lambda _: 0)
     trimmed_at, before = -1, -1
     while True:
         await asyncio.sleep(quiet_seconds)
         inside, entered = calls()
         if not inside and entered == before != trimmed_at:
+            gc.collect()
             await asyncio.to_thread(trim, 0)  # ctypes lets go of the interpreter meanwhile
             trimmed_at = entered
         before = entered

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
-from interactvlm.errors import InteractVLMError
-from services.runtime.config import load_config
-from services.runtime.server import serve
+from services.runtime.process import run
+from services.runtime.server import Service
 from services.vlm.config import VlmConfig
 
 
-def main() -> int:
-    """Serve until SIGTERM; returns the exit status."""
-    try:
-        config = load_config(VlmConfig, arguments=sys.argv[1:])
-        from services.vlm.servicer import VlmService  # the models' libraries take seconds: not for a wrong flag
+def make(config: VlmConfig) -> list[Service]:
+    """The stage's service."""
+    from services.vlm.servicer import VlmService  # the models' libraries take seconds: not for a wrong flag
 
-        asyncio.run(serve([VlmService(config)], config.server, shown=config))
-    except InteractVLMError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
-    return 0
+    return [VlmService(config)]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(VlmConfig, make, sys.argv[1:]))

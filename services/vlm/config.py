@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from interactvlm.config import Settings
 from interactvlm.errors import InputError
 from services.runtime.batching import BatchLimits
-from services.runtime.config import ServerConfig
+from services.runtime.config import ServerConfig, refuse_processes
 from services.runtime.live_models import Canary
 
 __all__ = ["VlmConfig"]
@@ -36,6 +36,7 @@ class VlmConfig(Settings):
     def __post_init__(self) -> None:
         """Refuse what cannot work; raises InputError."""
         Settings.__post_init__(self)
+        refuse_processes(self.server)
         if not 1 <= self.decode_threads <= 64:
             raise InputError("decode_threads", f"is {self.decode_threads}; it must lie between 1 and 64")
         if self.waiting_photo_bytes < 1:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -18,14 +19,16 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from interactvlm.types import Question, Task
 from interactvlm.v1 import vlm_service_pb2, vlm_service_pb2_grpc
 from interactvlm.wire import encode_question
-from services.mvloc.__main__ import main as mvloc_main
-from services.vlm.__main__ import main as vlm_main
+from services.mvloc.__main__ import make as make_mvloc
+from services.mvloc.config import MvlocConfig
+from services.runtime.process import run
+from services.vlm.__main__ import make as make_vlm
 from services.vlm.config import VlmConfig
 
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize("main", [vlm_main, mvloc_main])
+@pytest.mark.parametrize(("config", "make"), [(VlmConfig, make_vlm), (MvlocConfig, make_mvloc)])
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -34,17 +37,17 @@ ROOT = Path(__file__).parents[3]
         (["--colour", "red"], "--colour: is not known"),
         (["--canary.weight", "2"], "canary.weight: is 2.0"),
         (["--server.host", "192.0.2.1"], "server.tokens_file: is empty"),
+        (["--server.processes=2", "--server.port=50051"], "server.processes: is 2; this server holds a model"),
     ],
 )
 def test_a_wrong_configuration_is_one_sentence(
-    main: Callable[[], int],
+    config: type[VlmConfig] | type[MvlocConfig],
+    make: Callable[..., Any],
     arguments: list[str],
     message: str,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["services", *arguments])
-    assert main() == 2
+    assert run(config, make, arguments) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("error: ")
