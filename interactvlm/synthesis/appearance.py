@@ -14,7 +14,6 @@ from interactvlm.synthesis.garments import (
     ANKLE,
     BEARD,
     CUFF,
-    DARK,
     HATLINE,
     HEM,
     NAPE,
@@ -203,6 +202,8 @@ def _wardrobe(rng: np.random.Generator) -> list[Material]:
     if rng.random() < 0.02:
         hair = random_colour(rng, vivid=1.0)
     lips = (skin[0] * 0.85, skin[1] * 0.5, skin[2] * 0.5)
+    sock = Material(random_colour(rng, vivid=0.15), random_colour(rng), int(rng.choice((PLAIN, PLAIN, STRIPES))), 40)
+    prints = int(rng.choice((CHECKS, DOTS, PATCHES, STRIPES)))
     top, bottom = _cloth(rng, vivid=0.5), _cloth(rng, vivid=0.2)
     if rng.random() < 0.3:  # denim
         blue = _colour(np.array((0.22, 0.3, 0.45)) * rng.uniform(0.5, 1.6))
@@ -230,9 +231,9 @@ def _wardrobe(rng: np.random.Generator) -> list[Material]:
         Material((0.75, 0.73, 0.7), grain=0.0, specular=0.3),
         Material((0.03, 0.02, 0.015), grain=0.0, specular=0.3),
         Material(lips, grain=0.05, specular=0.15),
-        Material(random_colour(rng, vivid=0.15), random_colour(rng), int(rng.choice((PLAIN, PLAIN, STRIPES))), 40, grain=0.1),
+        sock,
         Material(random_colour(rng, vivid=0.1, bright=(0.02, 0.4)), grain=0.05, specular=0.3),
-        Material(random_colour(rng), random_colour(rng), int(rng.choice((CHECKS, DOTS, PATCHES, STRIPES))), rng.uniform(8, 25), _axis(rng)),
+        Material(random_colour(rng), random_colour(rng), prints, rng.uniform(8, 25), _axis(rng)),
         Material((0.01, 0.01, 0.012), grain=0.0, specular=0.8, gloss=60),
     ]  # fmt: skip
 
@@ -256,7 +257,7 @@ def _cloth(rng: np.random.Generator, *, vivid: float) -> Material:
 def _folds(star: FloatArray, rng: np.random.Generator) -> NDArray[np.float32]:
     """Noise of a few centimetres' wavelength at the vertices, clipped to [-1.5, 2.5]."""
     places = (star * rng.uniform(25, 60) + rng.uniform(0, VOLUME, 3)).astype(int) % VOLUME
-    return np.clip(noise_volume()[places[:, 0], places[:, 1], places[:, 2]], -1.5, 2.5)
+    return np.asarray(np.clip(noise_volume()[places[:, 0], places[:, 1], places[:, 2]], -1.5, 2.5))
 
 
 def _axis(rng: np.random.Generator) -> tuple[float, float, float]:

@@ -78,10 +78,7 @@ def sample_setting(rng: np.random.Generator, scene: Scene) -> Setting:
     chances = [_PLACES[placed.category] for placed in scene.objects if placed.category in _PLACES]
     indoor_chance, floors = chances[0] if chances else (_INDOOR, tuple(textures.GROUNDS_OUTDOOR))
     indoor = rng.random() < indoor_chance
-    if indoor:
-        floor = str(rng.choice(tuple(textures.GROUNDS_INDOOR)))
-    else:
-        floor = str(rng.choice(floors))
+    floor = str(rng.choice(tuple(textures.GROUNDS_INDOOR))) if indoor else str(rng.choice(floors))
     return Setting(indoor=indoor, floor=floor, cold=floor == "snow" and not indoor)
 
 

@@ -75,7 +75,8 @@ def sample_shots(rng: np.random.Generator, scene: Scene, *, count: int = 8) -> l
     body = scene.people[0].vertices
     props = [placed.world_vertices() for index, placed in enumerate(scene.objects) if index in scene.body_contacts]
     obstacles = np.concatenate([body, *(placed.world_vertices() for placed in scene.objects)])
-    kept, rest = [], []
+    kept: list[Shot] = []
+    rest: list[Shot] = []
     for _ in range(count):
         shot = _draw(rng, body, props)
         seen = float(in_frame(shot, body).mean())
@@ -100,10 +101,7 @@ def _draw(rng: np.random.Generator, body: NDArray[np.float32], props: list[NDArr
     distance = max(focal * extent / (fill * size[0]), 0.7)
     flat = float(high[1] - low[1]) < 0.9  # lying or crouching: seen from further above
     elevation = np.radians(rng.uniform(5, 60) if flat else np.clip(rng.normal(8, 12), -12, 55))
-    if rng.random() < 0.62:
-        azimuth = _facing(body) + np.radians(rng.normal(0, 45))
-    else:
-        azimuth = rng.uniform(-np.pi, np.pi)
+    azimuth = _facing(body) + np.radians(rng.normal(0, 45)) if rng.random() < 0.62 else rng.uniform(-np.pi, np.pi)
 
     target = (low + high) / 2 * 0.8 + body.mean(axis=0) * 0.2
     if props and rng.random() < 0.5:  # what is held stays in the picture

@@ -185,7 +185,8 @@ def _box(
     size: tuple[float, float, float] | NDArray[np.floating], centre: tuple[float, float, float]
 ) -> tuple[FloatArray, IntArray]:
     """Every side with vertices of its own, for flat shading."""
-    corners, faces = [], []
+    corners: list[NDArray[np.float64]] = []
+    faces: list[tuple[int, int, int]] = []
     for axis in range(3):
         u, v = (axis + 1) % 3, (axis + 2) % 3
         for sign in (-1, 1):

@@ -63,7 +63,7 @@ _TORSO, _HIPS, _HEAD = 0, 1, 2
 
 
 def along_leg(side: Any, y: Any) -> Any:
-    """Metres from the hip down the leg of the star pose, from |x| and y, numbers or arrays; the sole is at about 0.95."""
+    """Metres from the hip down the leg of the star pose, from |x| and y (numbers or arrays); the sole is at 0.95."""
     return (side - 0.115) * 0.53 - (y + 0.22) * 0.85
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,8 @@ from PIL import Image
 from scipy.ndimage import uniform_filter1d
 
 __all__ = ["develop", "encode"]
+
+_LUMA = np.array((0.3, 0.59, 0.11), dtype=np.float32)
 
 
 def develop(
@@ -29,7 +32,7 @@ def develop(
     Returns:
         uint8 [H, W, 3].
     """
-    image = light
+    image: NDArray[Any] = light
     person = labels == 0
     focus = float(np.median(depth[person])) if person.any() else 3.0
     if rng.random() < 0.55:
@@ -40,11 +43,12 @@ def develop(
         level = level ** (1 - share) * _brightness(image[person]) ** share
     image = image * np.float32(np.clip(rng.normal(0.25, 0.07), 0.08, 0.5) / max(level, 0.01))
     image *= np.clip(rng.normal(1, 0.06, 3), 0.75, 1.3).astype(np.float32)  # white balance
-    image = np.where(image > 0.7, 1 - 0.3 * np.exp(-(image - 0.7) / 0.3), image)  # highlights roll off
-    image = np.clip(image, 0, 1) ** np.float32(1 / rng.uniform(2.0, 2.5))
+    bright = image > 0.7
+    image[bright] = 1 - 0.3 * np.exp((0.7 - image[bright]) / 0.3)  # highlights roll off
+    image = np.maximum(image, 0) ** np.float32(1 / rng.uniform(2.0, 2.5))
     contrast = np.float32(np.clip(rng.normal(1.05, 0.12), 0.75, 1.4))
     image = (image - np.float32(0.45)) * contrast + np.float32(0.45 + rng.normal(0, 0.02))
-    grey = image.mean(axis=-1, keepdims=True)
+    grey = (image @ _LUMA)[..., None]
     saturation = 0.0 if rng.random() < 0.04 else float(np.clip(rng.normal(0.92, 0.17), 0.3, 1.3))
     image = grey + (image - grey) * np.float32(saturation)
     if rng.random() < 0.4:
@@ -65,9 +69,7 @@ def encode(rng: np.random.Generator, image: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def _defocus(
-    image: NDArray[np.float32], depth: NDArray[np.float32], focus: float, strength: float
-) -> NDArray[np.float32]:
+def _defocus(image: NDArray[Any], depth: NDArray[np.float32], focus: float, strength: float) -> NDArray[np.float32]:
     """Blur what is far from the focus; two layers, blended by the circle of confusion."""
     blurred = image
     for axis in (0, 1):
@@ -78,9 +80,9 @@ def _defocus(
     return np.asarray(image * (1 - share) + blurred * share)
 
 
-def _brightness(image: NDArray[np.float32]) -> float:
+def _brightness(image: NDArray[Any]) -> float:
     """Geometric mean."""
-    return float(np.exp(np.log(image.mean(axis=-1) + 1e-3).mean()))
+    return float(np.exp(np.log(image @ _LUMA + 1e-3).mean()))
 
 
 def _vignette(size: tuple[int, int], strength: float) -> NDArray[np.float32]:

@@ -61,6 +61,6 @@ def _spectral(shape: tuple[int, ...], *, slope: float, seed: int) -> NDArray[np.
     radius.flat[0] = np.inf  # no constant part
     spectrum = np.fft.fftn(np.random.default_rng(seed).standard_normal(shape)) / radius**slope
     values = np.fft.ifftn(spectrum).real
-    values = (values / values.std()).astype(np.float32)
-    values.setflags(write=False)
-    return values
+    scaled: NDArray[np.float32] = (values / values.std()).astype(np.float32)
+    scaled.setflags(write=False)
+    return scaled

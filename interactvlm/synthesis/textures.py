@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,14 +36,17 @@ GROUNDS_INDOOR = {
     "rug": ((90, 30, 30), (210, 180, 140), 0.15, 6),
 }
 
+#: sRGB overhead: blue, pale, grey, evening.
+_SKIES = ((95, 150, 215), (200, 215, 230), (170, 175, 180), (215, 170, 140))
+
 
 def ground(rng: np.random.Generator, kind: str) -> FloatArray:
     """A floor's square (tiles about every 4 m)."""
     low, high, contrast, zoom = (GROUNDS_INDOOR | GROUNDS_OUTDOOR)[kind]
     share = rng.random(3) * 0.25 + rng.random() * 0.75
-    base = linear(np.array(low) / 255 * (1 - share) + np.array(high) / 255 * share)
+    base = _srgb(np.array(low) * (1 - share) + np.array(high) * share)
     tone = contrast * (0.6 * _grain(rng, 1) + 0.8 * _grain(rng, zoom))
-    picture = base * (1 + np.clip(tone, -0.8, 1.5))[..., None]
+    picture: FloatArray = (base * (1 + np.clip(tone, -0.8, 1.5))[..., None]).astype(np.float32)
     if kind == "wood":
         _boards(rng, picture)
     elif kind in ("tiles", "paving"):
@@ -49,17 +54,17 @@ def ground(rng: np.random.Generator, kind: str) -> FloatArray:
     elif kind in ("asphalt", "court", "concrete") and rng.random() < 0.5:
         _lines(rng, picture)
     elif kind in ("grass", "dirt", "sand") and rng.random() < 0.6:  # worn patches
-        other = linear(np.array((150, 130, 95)) / 255)
+        other = _srgb((150, 130, 95))
         mask = np.clip(_grain(rng, 1, slope=1.6) * 1.5 - 0.8, 0, 1)[..., None]
-        picture = picture * (1 - mask) + other * (1 + 0.5 * tone[..., None]) * mask
+        picture += (other * (1 + 0.5 * tone[..., None]) - picture) * mask
     elif kind == "rug" or (kind == "carpet" and rng.random() < 0.4):
         _rectangles(rng, picture, int(rng.integers(4, 20)), (0.05, 0.5))
-    return np.maximum(picture, 0.002).astype(np.float32)
+    return np.asarray(np.maximum(picture, 0.002), dtype=np.float32)
 
 
 def wall(rng: np.random.Generator, *, indoor: bool) -> FloatArray:
     """A wall's square, about 5 m wide and high; row 0 is the top."""
-    colour = np.array(random_colour(rng, vivid=0.06, bright=(0.45, 0.97)), dtype=np.float32)
+    colour = _colour(rng, vivid=0.06, bright=(0.45, 0.97))
     picture = (
         colour * (1 + np.clip(rng.uniform(0.02, 0.15) * _grain(rng, int(rng.choice((1, 2, 4)))), -0.6, 0.6))[..., None]
     )
@@ -71,7 +76,7 @@ def wall(rng: np.random.Generator, *, indoor: bool) -> FloatArray:
     elif kind < 0.42:
         _joints(rng, picture, int(rng.choice((16, 32, 64))))
     elif kind < 0.5:
-        stripe = np.array(random_colour(rng, vivid=0.2, bright=(0.3, 0.9)), dtype=np.float32)
+        stripe = _colour(rng, vivid=0.2, bright=(0.3, 0.9))
         picture[:, (np.arange(SIDE) * int(rng.integers(6, 30)) // SIDE) % 2 == 0] *= stripe / max(stripe.max(), 0.1)
     if rng.random() < 0.75:  # windows, doors, pictures, shelves, cupboards
         _rectangles(rng, picture, int(rng.integers(2, 14)), (0.06, 0.4), framed=True)
@@ -83,7 +88,7 @@ def wall(rng: np.random.Generator, *, indoor: bool) -> FloatArray:
         picture[shelf : shelf + 6] *= rng.uniform(0.3, 0.8)
     if rng.random() < 0.6:
         picture[-int(rng.integers(8, 20)) :] *= rng.uniform(0.2, 1.4)  # skirting
-    return np.clip(picture, 0.002, 1.0).astype(np.float32)
+    return np.asarray(np.clip(picture, 0.002, 1.0), dtype=np.float32)
 
 
 def backdrop(rng: np.random.Generator, *, snow: bool) -> FloatArray:
@@ -92,12 +97,7 @@ def backdrop(rng: np.random.Generator, *, snow: bool) -> FloatArray:
     Columns cover 180 degrees and tile.
     """
     rows = np.linspace(45, -12, SIDE, dtype=np.float32)[:, None]  # degrees
-    sky = linear(
-        np.array(
-            ((95, 150, 215), (200, 215, 230), (170, 175, 180), (215, 170, 140))[rng.choice(4, p=(0.4, 0.25, 0.25, 0.1))]
-        )
-        / 255
-    )
+    sky = _srgb(_SKIES[int(rng.choice(len(_SKIES), p=(0.4, 0.25, 0.25, 0.1)))])
     haze = sky * 0.4 + 0.55 * rng.uniform(0.7, 1.1)
     share = np.clip(rows / rng.uniform(15, 60), 0, 1)[..., None]
     picture = np.broadcast_to(haze * (1 - share) + sky * share, (SIDE, SIDE, 3)).copy()
@@ -114,22 +114,30 @@ def backdrop(rng: np.random.Generator, *, snow: bool) -> FloatArray:
         if kind == "buildings":
             colour = _facades(rng)
         elif kind == "hill":
-            colour = (
-                np.array((0.75, 0.78, 0.85)) if snow else np.array(random_colour(rng, vivid=0.1, bright=(0.2, 0.6)))
-            ) * (1 + 0.15 * _grain(rng, 2)[..., None])
+            colour = (_srgb((225, 229, 238)) if snow else _colour(rng, vivid=0.1, bright=(0.2, 0.6))) * (
+                1 + 0.15 * _grain(rng, 2)[..., None]
+            )
         else:
-            leaf = linear(np.array((rng.uniform(30, 90), rng.uniform(60, 110), rng.uniform(20, 60))) / 255)
+            leaf = _srgb((rng.uniform(30, 90), rng.uniform(60, 110), rng.uniform(20, 60)))
             colour = leaf * np.clip(1 + 0.75 * _grain(rng, 6, slope=0.8), 0.15, 3)[..., None]
         colour = colour * (1 - fog) + haze * fog
-        picture = np.where(inside[..., None], colour, picture)
+        np.copyto(picture, colour, where=inside[..., None])
         height *= rng.uniform(0.4, 0.9)
     if rng.random() < 0.35:  # a fence, a rail, a hoarding
         base, top = rng.uniform(-2, 0), rng.uniform(1, 5)
         rail = ((rows < top) & (rows > (base if rng.random() < 0.3 else top - 0.6)))[:, 0]
-        picture[rail] = picture[rail] * 0.15 + 0.85 * np.array(random_colour(rng))
+        picture[rail] = picture[rail] * 0.15 + 0.85 * _colour(rng)
         posts = np.arange(SIDE) % int(rng.integers(12, 60)) < 2
         picture[np.ix_(((rows < top) & (rows > base))[:, 0], posts)] = random_colour(rng, vivid=0.1)
-    return np.clip(picture, 0.002, 1.2).astype(np.float32)
+    return np.asarray(np.clip(picture, 0.002, 1.2), dtype=np.float32)
+
+
+def _colour(rng: np.random.Generator, **limits: Any) -> FloatArray:
+    return np.array(random_colour(rng, **limits), dtype=np.float32)
+
+
+def _srgb(colour: Any) -> FloatArray:
+    return linear(np.asarray(colour, dtype=np.float32) / np.float32(255))
 
 
 def _grain(rng: np.random.Generator, zoom: int, *, slope: float = 1.0) -> FloatArray:
@@ -171,7 +179,7 @@ def _lines(rng: np.random.Generator, picture: FloatArray) -> None:
     for _ in range(int(rng.integers(1, 4))):
         place, width = int(rng.integers(SIDE - 12)), int(rng.integers(3, 12))
         band = picture[place : place + width] if rng.random() < 0.5 else picture[:, place : place + width]
-        band[:] = band * 0.2 + 0.75 * np.array(random_colour(rng, vivid=0.2, bright=(0.6, 1.0)))
+        band[:] = band * 0.2 + 0.75 * _colour(rng, vivid=0.2, bright=(0.6, 1.0))
 
 
 def _rectangles(
@@ -182,13 +190,13 @@ def _rectangles(
         top, left = int(rng.integers(SIDE - height)), int(rng.integers(SIDE - width))
         area = picture[top : top + height, left : left + width]
         tone = 1 + rng.uniform(0.02, 0.3) * crop(rng, area.shape[:2], slope=1.4, zoom=int(rng.integers(1, 4)))
-        area[:] = np.array(random_colour(rng, vivid=0.18)) * np.clip(tone, 0.2, 2)[..., None]
+        area[:] = _colour(rng, vivid=0.18) * np.clip(tone, 0.2, 2)[..., None]
         if framed:
-            edge, tone = int(rng.integers(1, 6)), random_colour(rng, vivid=0.1)
-            area[:edge], area[-edge:], area[:, :edge], area[:, -edge:] = tone, tone, tone, tone
+            edge, frame = int(rng.integers(1, 6)), random_colour(rng, vivid=0.1)
+            area[:edge], area[-edge:], area[:, :edge], area[:, -edge:] = frame, frame, frame, frame
             if rng.random() < 0.4:
-                area[:, width // 2 : width // 2 + edge] = tone
-                area[height // 2 : height // 2 + edge] = tone
+                area[:, width // 2 : width // 2 + edge] = frame
+                area[height // 2 : height // 2 + edge] = frame
 
 
 def _skyline(rng: np.random.Generator, kind: str) -> FloatArray:
@@ -201,10 +209,7 @@ def _skyline(rng: np.random.Generator, kind: str) -> FloatArray:
 
 
 def _facades(rng: np.random.Generator) -> FloatArray:
-    picture = (
-        np.array(random_colour(rng, vivid=0.15, bright=(0.3, 0.9)), dtype=np.float32)
-        * (1 + 0.15 * _grain(rng, 2))[..., None]
-    )
+    picture = _colour(rng, vivid=0.15, bright=(0.3, 0.9)) * (1 + 0.15 * _grain(rng, 2))[..., None]
     high, wide = int(rng.integers(8, 24)), int(rng.integers(6, 20))
     rows, columns = np.arange(SIDE) % high, np.arange(SIDE) % wide
     windows = (rows > high * 0.4)[:, None] & (columns > wide * 0.35)[None]
