@@ -1,9 +1,9 @@
 """The training configuration: one TOML file, typed, every value checked before anything is loaded.
 
-    [model]      which weights to start from, which parts are trained
-    [[data]]     sources of annotated photos and their share
-    [steps]      batch, learning rates, losses
-    [run]        where checkpoints go, how often, validation, export
+[model]      which weights to start from, which parts are trained
+[[data]]     sources of annotated photos and their share
+[steps]      batch, learning rates, losses
+[run]        where checkpoints go, how often, validation, export
 """
 
 from __future__ import annotations
@@ -241,5 +241,5 @@ def _part(kind: type[T], section: str, raw: object) -> T:
     try:
         return kind(**values)
     except TypeError:
-        missing = [f.name for f in fields(kind) if f.name not in values][0]  # type: ignore[arg-type]
+        missing = next(f.name for f in fields(kind) if f.name not in values)  # type: ignore[arg-type]
         raise InputError(f"{section}.{missing}", "is missing") from None

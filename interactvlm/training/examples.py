@@ -112,9 +112,7 @@ class ExampleBuilder:
             chosen.append(group[1].pop(rng.randrange(len(group[1])))())
         return chosen
 
-    def example(
-        self, lesson: Lesson, features: Tensor, surface: TrainingSurface | None = None
-    ) -> TrainingExample:
+    def example(self, lesson: Lesson, features: Tensor, surface: TrainingSurface | None = None) -> TrainingExample:
         """One lesson as tokens.
 
         Args:

@@ -57,9 +57,7 @@ class FeatureCache:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def get(
-        self, keys: Sequence[str], compute: Callable[[list[int]], Tensor | NDArray[np.floating]]
-    ) -> list[Tensor]:
+    def get(self, keys: Sequence[str], compute: Callable[[list[int]], Tensor | NDArray[np.floating]]) -> list[Tensor]:
         """Features by key, float16, those that are missing computed and kept.
 
         Args:

@@ -69,7 +69,7 @@ def pack(examples: Sequence[TrainingExample]) -> PackedRows:
     features, image_places = [], []
     for row, ((_, before), members) in enumerate(rows.items()):
         image = examples[members[0]].image_features
-        features.append(image)
+        features.append(image.float())
         image_places += [(row, len(before) + i) for i in range(len(image))]
         prefix = len(before) + len(image)
         row_ids, owner, position = [*before, *([0] * len(image))], [0] * prefix, list(range(prefix))

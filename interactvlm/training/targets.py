@@ -47,21 +47,20 @@ class MaskTargets:
 
     Args:
         views: the surface in its views.
-        side: side of the targets; divides the views' side.
+        side: side of the targets, at most the views'.
 
     Raises:
-        InputError: `side` does not.
+        InputError: `side` is larger.
     """
 
     def __init__(self, views: SurfaceViews, side: int) -> None:
         count, fine = views.valid.shape[:2]
-        if fine % side:
-            raise InputError("side", f"is {side}, which does not divide the renders' {fine} pixels")
+        if not 0 < side <= fine:
+            raise InputError("side", f"is {side}, must be 1 to the renders' {fine} pixels")
         self.shape = (count, side, side)
         self.count = views.count
         view, row, column = np.nonzero(views.valid)
-        block = fine // side
-        self._cells = (view * side + row // block) * side + column // block
+        self._cells = (view * side + row * side // fine) * side + column * side // fine
         self._ids = views.ids[view, row, column].astype(np.int32)
         self._weights = views.weights[view, row, column].astype(np.float32)
         self._weights[self._ids < 0] = 0  # inside the outline, but on no vertex: no contact

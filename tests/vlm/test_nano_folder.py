@@ -21,7 +21,7 @@ from interactvlm.vlm.nano.language import GgufLanguageModel
 from interactvlm.vlm.nano.manifest import ASSETS, WEIGHTS_FILE, NanoManifest
 from interactvlm.vlm.nano.packages import IMAGE_ENCODER, LANGUAGE_MODEL
 from interactvlm.vlm.nano.renders import RENDER_ENCODER, RENDER_ENCODER_PREFIX, render_encoder_tensors
-from interactvlm.vlm.nano.tensors import ADDED_ROWS, NanoTensors
+from interactvlm.vlm.nano.tensors import ADDED_ROWS, NanoTensors, shipped_weights
 from interactvlm.vlm.nano.vision import read_vision_tower
 
 prepare_torchvision()
@@ -150,14 +150,16 @@ def test_tokenizer_splits_like_smollm2(nano_folder: Path, text: str, pieces: lis
     assert tokenizer.decode(encoded.ids, skip_special_tokens=False) == text
 
 
-def test_shipped_weights_must_be_those_of_the_manifest(tmp_path: Path, language: GgufLanguageModel) -> None:
+def test_shipped_weights_must_be_those_of_the_manifest(tmp_path: Path) -> None:
     (tmp_path / WEIGHTS_FILE).write_bytes(b"other")
     with pytest.raises(CheckpointError, match="missing or damaged"):
-        NanoTensors(manifest=NanoManifest.read(), language=language, renders={}, assets=tmp_path)
+        shipped_weights(NanoManifest.read(), tmp_path)
 
 
 def test_shipped_tensor_without_use_is_refused(language: GgufLanguageModel) -> None:
-    tensors = NanoTensors(manifest=NanoManifest.read(), language=language, renders={}, assets=ASSETS)
+    manifest = NanoManifest.read()
+    shipped = shipped_weights(manifest, ASSETS)
+    tensors = NanoTensors(manifest=manifest, language=language, renders={}, shipped=shipped)
     with pytest.raises(CheckpointError, match="without use"):
         tensors.check({"model.norm.weight": (576,)})
 

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from interactvlm.checkpoints.json_file import read_json_object
 from interactvlm.errors import CheckpointError
 
-__all__ = ["ASSETS", "MANIFEST_FILE", "WEIGHTS_FILE", "NanoManifest", "NanoPart", "Source", "format_only_parts"]
+__all__ = [
+    "ASSETS",
+    "MANIFEST_FILE",
+    "SEED",
+    "WEIGHTS_FILE",
+    "NanoManifest",
+    "NanoPart",
+    "Source",
+    "base_manifest",
+    "format_only_parts",
+    "trained_parts",
+]
 
 #: Where the shipped weights lie.
 ASSETS = Path(__file__).parents[2] / "assets" / "nano"
@@ -22,6 +33,8 @@ WEIGHTS_FILE = "weights.safetensors"
 #: file; "seed": in neither, filled with numbers drawn from the manifest's seed.
 Source = Literal["package", "weights", "seed"]
 _FORMAT = 1
+#: Seed of the parts that nothing is trained in.
+SEED = 20260
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +92,10 @@ class NanoManifest:
             raise CheckpointError(path, "says that nano is not trained, but has no notice to show beside its answers")
         return manifest
 
-    def write(self, folder: Path) -> None:
-        """Write `folder/manifest.json`."""
+    def write(self, folder: Path, name: str = MANIFEST_FILE) -> None:
+        """Write `folder/manifest.json`, or under another name."""
         content = {"format": _FORMAT, **asdict(self)}
-        (folder / MANIFEST_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     def part_of(self, name: str) -> NanoPart:
         """The part that a tensor belongs to.
@@ -114,6 +127,44 @@ def format_only_parts() -> dict[str, NanoPart]:
             ("model.visual_model.prompt_encoder.", "model.visual_model.mask_decoder."), "seed", initialised
         ),
     }
+
+
+def trained_parts(state: str) -> dict[str, NanoPart]:
+    """The parts once nano is trained for contact; `state` says on what."""
+    visual = "model.visual_model."
+    ours = {
+        "projector": ("model.mm_projector.",),
+        "contact_projection": ("model.text_hidden_fcs.",),
+        "camera_gate": ("cam_pose_encoder.",),
+        "neck": (f"{visual}image_encoder.neck.",),
+        "mask_decoder": (f"{visual}mask_decoder.",),
+    }
+    parts = format_only_parts()
+    return {
+        "language_model": replace(parts["language_model"], state=state),
+        "image_encoder": parts["image_encoder"],
+        **{name: NanoPart(prefixes, "weights", state) for name, prefixes in ours.items()},
+        # Frozen: random frequencies that tell places apart, and vectors that nothing reads.
+        "prompt_encoder": NanoPart((f"{visual}prompt_encoder.",), "seed", "frozen"),
+    }
+
+
+def base_manifest() -> NanoManifest:
+    """nano before any training."""
+    parts = format_only_parts()
+    state = "initialised, untrained"
+    return NanoManifest(
+        trained=False,
+        notice="untrained: this is where training begins",
+        weights_sha256="",
+        lora_alpha=1,
+        seed=SEED,
+        parts={
+            **parts,
+            "language_model": replace(parts["language_model"], state="pretrained on text"),
+            "projector": replace(parts["projector"], source="seed", state=state),
+        },
+    )
 
 
 def _part(raw: dict[str, Any]) -> NanoPart:

@@ -18,12 +18,31 @@ from interactvlm.vlm.nano.packages import file_sha256
 if TYPE_CHECKING:
     from interactvlm.vlm.nano.language import GgufLanguageModel
 
-__all__ = ["ADDED_ROWS", "NanoTensors"]
+__all__ = ["ADDED_ROWS", "NanoTensors", "base_weights", "shipped_weights"]
 
 #: Shipped name of the embedding rows of added tokens, appended to the language model's own.
 ADDED_ROWS = "model.embed_tokens.added"
 _EMBEDDING = "model.embed_tokens.weight"
 _LORA = (".lora_A.default.weight", ".lora_B.default.weight")
+
+
+def shipped_weights(manifest: NanoManifest, assets: Path) -> dict[str, NDArray[np.generic]]:
+    """The weights beside a manifest.
+
+    Raises:
+        CheckpointError: they are missing or not those of the manifest.
+    """
+    from safetensors.numpy import load_file
+
+    path = assets / WEIGHTS_FILE
+    if not path.is_file() or file_sha256(path) != manifest.weights_sha256:
+        raise CheckpointError(path, "is missing or damaged: reinstall interactvlm")
+    return dict(load_file(path))
+
+
+def base_weights(language: GgufLanguageModel) -> dict[str, NDArray[np.generic]]:
+    """What nano is before any training: the contact token stands where the mean of all tokens stands."""
+    return {ADDED_ROWS: language.tensor(_EMBEDDING).mean(0, keepdims=True)}
 
 
 class NanoTensors:
@@ -33,10 +52,7 @@ class NanoTensors:
         manifest: which part has which source.
         language: the language model's weights.
         renders: Theta's but for its neck, by official name (`renders.render_encoder_tensors`).
-        assets: folder of the shipped weights.
-
-    Raises:
-        CheckpointError: the shipped weights are missing or not those of the manifest.
+        shipped: our own weights (`shipped_weights`), or none of them but the added rows (`base_weights`).
     """
 
     def __init__(
@@ -45,17 +61,12 @@ class NanoTensors:
         manifest: NanoManifest,
         language: GgufLanguageModel,
         renders: Mapping[str, NDArray[np.float32]],
-        assets: Path,
+        shipped: Mapping[str, NDArray[np.generic]],
     ) -> None:
-        from safetensors.numpy import load_file
-
-        path = assets / WEIGHTS_FILE
-        if not path.is_file() or file_sha256(path) != manifest.weights_sha256:
-            raise CheckpointError(path, "is missing or damaged: reinstall interactvlm")
         self._manifest = manifest
         self._language = language
         self._renders = renders
-        self._shipped: dict[str, NDArray[np.generic]] = load_file(path)
+        self._shipped = shipped
 
     def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Every tensor of `shapes` has one source, and every shipped tensor a use.

@@ -1,0 +1,208 @@
+"""One training run from its configuration: everything is opened, checked and put together here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from interactvlm.body.template import load_template
+from interactvlm.checkpoints.config import ReleaseConfig
+from interactvlm.config import Settings, load_settings
+from interactvlm.datasets.sample import ContactSample
+from interactvlm.errors import InputError
+from interactvlm.loading import OpenedCheckpoint, load_body
+from interactvlm.training.batches import Batches, PhotoFeatures
+from interactvlm.training.config import TrainingConfig
+from interactvlm.training.examples import ExampleBuilder
+from interactvlm.training.feature_cache import FeatureCache, feature_key
+from interactvlm.training.initialise import projector_in_range
+from interactvlm.training.model import TrainableModel
+from interactvlm.training.prepare import prepare_model, set_trained
+from interactvlm.training.sources import open_source
+from interactvlm.training.surfaces import TrainingSurfaces
+from interactvlm.training.trainer import Trainer, make_accelerator
+from interactvlm.training.validation import LiveModel, validate
+from interactvlm.types import Task
+from interactvlm.vlm.model import ContactVLM
+from interactvlm.vlm.nano.packages import file_sha256
+from interactvlm.vlm.tokenizer import load_tokenizer
+from interactvlm.vlm.vision import VisionTower
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+__all__ = ["OpenedRun", "base_folder", "open_run"]
+
+#: Photos whose features tell the spread that a fresh projector must meet.
+_PHOTOS_FOR_SPREAD = 64
+
+
+class OpenedRun:
+    """A run, ready to train; `model` and `trainer` for whoever wants to look inside."""
+
+    def __init__(self, *, config: TrainingConfig, folder: Path, base: Path, model: TrainableModel, trainer: Trainer):
+        self.config = config
+        self.folder = folder
+        self.base = base
+        self.model = model
+        self.trainer = trainer
+
+
+def base_folder(config: TrainingConfig) -> Path:
+    """The checkpoint that training begins with; nano's is put together without anything that was trained."""
+    if config.model.base == "nano":
+        from interactvlm.vlm.nano.assembly import assemble_base
+
+        return assemble_base()
+    folder = Path(config.model.base).expanduser()
+    if not folder.is_dir():
+        raise InputError("model.base", f"is {config.model.base!r}, neither nano nor a checkpoint folder")
+    return folder
+
+
+def open_run(config: TrainingConfig, *, sources: Sequence[Sequence[ContactSample]] | None = None) -> OpenedRun:
+    """Open data and checkpoint and put the run together.
+
+    Args:
+        config: the configuration.
+        sources: samples to use in place of what [[data]] names, one sequence per source.
+
+    Raises:
+        InputError: the configuration names something that is not there.
+        CheckpointError: the base checkpoint is incomplete.
+        MissingDependencyError: an optional package is not installed.
+    """
+    run, steps = config.run, config.steps
+    opened_sources = [open_source(source) for source in config.data] if sources is None else list(sources)
+    accelerator = make_accelerator(config)
+    device = accelerator.device
+    half = torch.bfloat16 if steps.precision == "bfloat16" else torch.float32
+    base = base_folder(config)
+    release = ReleaseConfig.from_folder(base)
+    cache = Path(run.cache).expanduser() if run.cache else load_settings().cache_path / "training"
+
+    tokenizer = load_tokenizer(base, release)
+    vision = _vision(config, base, release, device, half)
+    shape = (vision.image_tokens, vision.width)
+    features = PhotoFeatures(
+        vision,
+        FeatureCache(cache / f"photos-{feature_key(str(_tower_path(config, base, release)), str(shape))}", shape),
+    )
+    # Sharded parameters are gathered in one dtype: frozen ones then stay as wide as trained ones.
+    frozen = torch.float32 if steps.parallel == "fsdp2" else half
+    model = prepare_model(base, config.model, device=device, frozen_dtype=frozen, seed=steps.seed)
+    source, template = _body(config, base, release, device)
+    surfaces = TrainingSurfaces(
+        base,
+        body=source,
+        before_neck=config.model.neck,
+        mask_side=steps.mask_side,
+        object_share=steps.objects,
+        cache=cache / "surfaces",
+        device=device,
+    )
+    _start(model, config, opened_sources, features)
+    builder = ExampleBuilder(
+        config=release, tokenizer=tokenizer, topology=template.topology, part_index=template.part_index
+    )
+    batches = Batches(
+        opened_sources,
+        [s.ratio for s in config.data],
+        steps=steps,
+        builder=builder,
+        features=features,
+        surfaces=surfaces,
+    )
+    folder = Path(run.folder).expanduser()
+    score = None
+    if run.validation is not None and run.validate_every:
+        held_out = open_source(run.validation)
+        vlm = ContactVLM(config=release, network=model.network, vision=vision, tokenizer=tokenizer)
+        live = LiveModel(
+            vlm=vlm, model=model, surfaces=surfaces, template=template, autocast=lambda: _autocast(accelerator)
+        )
+        tasks = [task for task in Task if release.has_object_head or task is not Task.OBJECT]
+        score = lambda: validate(live, held_out, tasks=tasks)  # noqa: E731
+    trainer = Trainer(
+        model=model, batches=batches, config=config, accelerator=accelerator, folder=folder, validate=score
+    )
+    return OpenedRun(config=config, folder=folder, base=base, model=trainer.model, trainer=trainer)
+
+
+def _start(
+    model: TrainableModel, config: TrainingConfig, sources: Sequence[Sequence[ContactSample]], features: PhotoFeatures
+) -> None:
+    """nano only: the weights that ship, or a projector that speaks the language model's range."""
+    if config.model.base != "nano":
+        return
+    if config.model.start == "shipped":
+        from interactvlm.vlm.nano.manifest import ASSETS, NanoManifest
+        from interactvlm.vlm.nano.tensors import shipped_weights
+
+        shipped = shipped_weights(NanoManifest.read(), ASSETS)
+        set_trained(model, {n: torch.from_numpy(v).float() for n, v in shipped.items()}, source="the shipped weights")
+        return
+    if not config.model.projector:
+        return
+    some = [sources[0][i] for i in range(min(_PHOTOS_FOR_SPREAD, len(sources[0])))]
+    seen = torch.cat(features(some)).float()
+    embedding: Any = model.network.model.embed_tokens
+    table = embedding.frozen if hasattr(embedding, "frozen") else embedding.weight
+    weight, bias = projector_in_range(seen, table.detach().float().cpu(), seed=config.steps.seed)
+    set_trained(
+        model, {"model.mm_projector.weight": weight, "model.mm_projector.bias": bias}, source="the first photos"
+    )
+
+
+def _tower_path(config: TrainingConfig, base: Path, release: ReleaseConfig) -> Path:
+    from interactvlm.checkpoints.companions import find_vision_tower
+
+    if config.model.vision_tower:
+        return Path(config.model.vision_tower).expanduser()
+    found = base / release.vision_tower_dir if release.vision_tower_dir else find_vision_tower(base)
+    if found is None:
+        raise InputError("model.vision_tower", "is not given, and no CLIP folder lies beside the checkpoint")
+    return found
+
+
+def _identity(tower: Path, release: ReleaseConfig) -> str:
+    """What decides photo features: the tower's files and how its output is arranged."""
+    files = sorted((*tower.glob("*.safetensors"), *tower.glob("*config.json")))
+    arranged = f"{release.mm_vision_select_layer} {release.vision_pool} {release.vision_merge}"
+    return feature_key(arranged, *(file_sha256(path) for path in files))
+
+
+def _vision(
+    config: TrainingConfig, base: Path, release: ReleaseConfig, device: torch.device, dtype: torch.dtype
+) -> VisionTower:
+    return VisionTower.from_folder(
+        _tower_path(config, base, release),
+        select_layer=release.mm_vision_select_layer,
+        pool=release.vision_pool,
+        merge=release.vision_merge,
+        device=device,
+        dtype=dtype,
+    )
+
+
+def _body(config: TrainingConfig, base: Path, release: ReleaseConfig, device: torch.device) -> tuple[Any, Any]:
+    """What human contact lies on in the renders, and the template with its parts."""
+    from interactvlm.checkpoints.companions import BODY_RENDER_FILES
+    from interactvlm.mvloc.surfaces import OfficialBody
+
+    if release.body_topology == "anny":
+        template = load_template("anny")
+        return template, template
+    settings = Settings(model=str(base), body=config.model.body)
+    opened = OpenedCheckpoint(settings, base, base.name, release, device, torch.float32)
+    folder, template = load_body(opened)
+    rendered = folder is not None and all((folder / name).is_file() for name in BODY_RENDER_FILES)
+    return (OfficialBody(folder, template.vertex_count) if folder and rendered else template), template
+
+
+def _autocast(accelerator: Accelerator) -> Any:
+    return accelerator.autocast() if accelerator.mixed_precision == "bf16" else nullcontext()

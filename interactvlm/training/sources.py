@@ -1,0 +1,69 @@
+"""Opening what the configuration names as data: our shards, or data sets in their published formats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+
+from interactvlm.datasets.sample import ContactSample
+from interactvlm.errors import InputError
+from interactvlm.training.config import DataSource
+
+__all__ = ["open_source"]
+
+
+class _FirstOf(Sequence[ContactSample]):
+    """The first `count` samples of a sequence, read when they are asked for."""
+
+    def __init__(self, samples: Sequence[ContactSample], count: int) -> None:
+        self._samples = samples
+        self._count = min(count, len(samples))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> ContactSample:  # type: ignore[override]  # slices are never asked for
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        return self._samples[index]
+
+
+def open_source(source: DataSource) -> Sequence[ContactSample]:
+    """The samples of one source. Shards are read as they are drawn, the published sets once into memory.
+
+    Raises:
+        InputError: the folder or a file of it is missing or malformed.
+        PhotoError: a photo is missing or too large.
+    """
+    path = Path(source.path).expanduser()
+    if not path.exists():
+        raise InputError("data.path", f"is {source.path}, which does not exist")
+    if source.kind == "shards":
+        from interactvlm.datasets.shards import read_shards
+
+        shards = read_shards(path, source.split)
+        return _FirstOf(shards, source.limit) if source.limit else shards
+    samples = _published(source, path)
+    return list(islice(samples, source.limit) if source.limit else samples)
+
+
+def _published(source: DataSource, path: Path) -> Iterable[ContactSample]:
+    if source.kind == "damon":
+        from interactvlm.datasets.damon import read_damon
+
+        files = sorted(path.glob(f"*{source.split}*.npz"))
+        if len(files) != 1:
+            raise InputError("data.path", f"holds {len(files)} files *{source.split}*.npz, one is needed")
+        return read_damon(files[0], path, split=source.split)
+    if source.kind == "lemon":
+        from interactvlm.datasets.lemon import read_lemon
+
+        return read_lemon(path, split=source.split or None)
+    if source.kind == "piad":
+        from interactvlm.datasets.piad import read_piad
+
+        return read_piad(path, split=source.split)
+    from interactvlm.datasets.pico import read_pico
+
+    return read_pico(path)
