@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from interactvlm.cli import checkpoints, evaluate, info, predict, prepare, synthesise, up
+from interactvlm.cli import checkpoints, evaluate, info, predict, prepare, synthesise, train, up
 from interactvlm.cli.console import console
 from interactvlm.errors import InteractVLMError
 
@@ -29,6 +29,7 @@ app.command("convert-checkpoint")(checkpoints.convert_checkpoint)
 app.command("doctor")(checkpoints.doctor)
 app.command("synthesise")(synthesise.synthesise)
 app.command("prepare")(prepare.prepare)
+app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("info")(info.info)
 app.command("setup-nano")(info.setup_nano)

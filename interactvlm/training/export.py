@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from interactvlm.checkpoints.json_file import read_json_object
@@ -19,13 +19,16 @@ from interactvlm.checkpoints.manifest import write_manifest
 from interactvlm.checkpoints.reader import WeightReader, bytes_of
 from interactvlm.checkpoints.safetensors_file import write_file
 from interactvlm.errors import CheckpointError
+from interactvlm.training.card import model_card, training_state
+from interactvlm.training.config import TrainingConfig
+from interactvlm.training.saving import WEIGHTS, best_checkpoint, latest_checkpoint
 from interactvlm.vlm.nano.manifest import SEED, WEIGHTS_FILE, NanoManifest, trained_parts
 from interactvlm.vlm.nano.packages import file_sha256
 
-__all__ = ["export_folder", "export_nano"]
+__all__ = ["export_folder", "export_nano", "export_run"]
 
 _ADDED = {"model.embed_tokens.added": "model.embed_tokens.weight", "lm_head.added": "lm_head.weight"}
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", HASHES)
+_REPLACED = ("model.safetensors.index.json", HASHES, "config.json", "stamps.json")
 
 
 def export_nano(tensors: Mapping[str, Tensor], out: Path, *, alpha: float, state: str, notice: str, card: str) -> None:
@@ -91,7 +94,7 @@ def export_folder(tensors: Mapping[str, Tensor], base: Path, out: Path, *, alpha
     described = [(name, reader.dtype(name), reader.shape(name)) for name in names]
     digest = write_file(scratch / "model.safetensors", described, _data(reader, names, tensors, alpha))
     for path in base.iterdir():
-        if path.suffix in (".safetensors", ".bin") or path.name in (*_WEIGHTS, "config.json", "stamps.json"):
+        if path.suffix in (".safetensors", ".bin") or path.name in _REPLACED:
             continue
         if path.is_dir():
             shutil.copytree(path, scratch / path.name)
@@ -123,3 +126,34 @@ def _updated(name: str, stored: Tensor, trained: Mapping[str, Tensor], alpha: fl
             rows = trained[added]
             return torch.cat((stored[: len(stored) - len(rows)].float(), rows.float()))
     return stored
+
+
+def export_run(config: TrainingConfig, out: Path | None = None) -> tuple[Path, Path]:
+    """Export a run's best checkpoint, its newest where none was validated.
+
+    nano becomes a folder of shipped weights, any other base a checkpoint folder in the official layout.
+
+    Args:
+        config: the run's.
+        out: the folder to write; None: `export-NNNNNNN` in the run's.
+
+    Returns:
+        The checkpoint, and the folder.
+
+    Raises:
+        CheckpointError: the run has no checkpoint, or `out` cannot be written.
+    """
+    folder = Path(config.run.folder).expanduser()
+    best, newest = best_checkpoint(folder), latest_checkpoint(folder)
+    chosen = best[0] if best is not None else newest
+    if chosen is None:
+        raise CheckpointError(folder, "holds no checkpoint")
+    out = out or folder / chosen.name.replace("step", "export")
+    tensors = load_file(chosen / WEIGHTS)
+    alpha, notice = config.model.lora_alpha, config.run.notice
+    if config.model.base == "nano":
+        state = training_state(config, int(chosen.name.removeprefix("step-")))
+        export_nano(tensors, out, alpha=alpha, state=state, notice=notice, card=model_card(config, chosen))
+    else:
+        export_folder(tensors, Path(config.model.base).expanduser(), out, alpha=alpha, notice=notice)
+    return chosen, out
