@@ -81,13 +81,14 @@ class Outfit:
     hair: float
 
 
-def sample_outfit(rng: np.random.Generator, *, indoor: bool, cold: bool = False) -> Outfit:
+def sample_outfit(rng: np.random.Generator, *, indoor: bool, cold: bool, bare_head: bool) -> Outfit:
     """Draw one person's looks.
 
     Args:
         rng: the person's stream.
         indoor: whether hats and dark glasses are rare.
         cold: whether sleeves are long and gloves likely (snow).
+        bare_head: no hat and no glasses among the clothes, because the scene has one of its own.
     """
     cut = dict.fromkeys(OUTFIT, 0.0)
     cut["waist"] = rng.uniform(-0.26, -0.08)
@@ -113,6 +114,8 @@ def sample_outfit(rng: np.random.Generator, *, indoor: bool, cold: bool = False)
         cut["waist"], cut["sleeve"], cut["collar"], cut["print"] = 0.6, 0.0, 0.0, 0.0
         cut["belt"] = 0.0
         cut["plunge"] = 0.0
+    if bare_head:
+        cut["hat"], cut["glasses"] = _NEVER, 0.0
     loose = (rng.uniform(0.004, 0.03 if cold else 0.018), rng.uniform(0.003, 0.022 if long else 0.014))
     return Outfit(
         cut=np.array([cut[name] for name in OUTFIT], dtype=np.float32),

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from interactvlm.body.anny import load_anny
 from interactvlm.datasets.sample import ContactSample, HumanContact, ObjectContact, TextAnswer
-from interactvlm.objects.categories import CATEGORIES, category
-from interactvlm.objects.instances import UNSEEN_CATEGORIES
+from interactvlm.objects.categories import CATEGORIES, UNSEEN_CATEGORIES, category
 from interactvlm.synthesis.lens import encode
 from interactvlm.synthesis.randomness import stream
 from interactvlm.synthesis.render import Picture
@@ -22,6 +21,8 @@ __all__ = ["SceneGeometry", "label", "scene_geometry"]
 
 #: Names that are asked about although nothing of the kind is in the picture.
 _ABSENT = 2
+#: Worn in most pictures, as part of the clothes: never asked about unless somebody plays with one.
+_CLOTHES = ("shoe", "hat", "eye glasses", "tie", "baseball glove")
 #: What carries a person's weight, by PIAD's word for it.
 _SUPPORTING = ("sit", "lay", "support", "ride")
 #: The depth map is stored at a quarter of the picture's size.
@@ -69,15 +70,17 @@ def label(scene: Scene, picture: Picture, *, sample_id: str, split: str) -> Cont
     human, objects, texts = [_binary(scene)], [], []
     for index, placed in enumerate(scene.objects):
         ids = scene.body_contacts.get(index, np.zeros(0, np.int32))
-        damon = category(placed.category).damon
-        human.append(HumanContact(Task.SEMANTIC, placed.name, ids, template.topology, damon))
+        if not len(ids) and placed.category in _CLOTHES:
+            continue
+        name, damon = _asked(scene, index), category(placed.category).damon
+        human.append(HumanContact(Task.SEMANTIC, name, ids, template.topology, damon))
         if not len(ids):
             continue
         heat = scene.object_contacts[index]
-        objects.append(ObjectContact(placed.name, placed.mesh, heat, placed.affordance, damon))
+        objects.append(ObjectContact(name, placed.mesh, heat, placed.affordance, damon))
         touched = np.zeros(template.vertex_count, dtype=bool)
         touched[ids] = True
-        texts += text_answers(scene, picture, index, touched, template.part_index)
+        texts += text_answers(scene, picture, index, name, touched, template.part_index)
     human += _absent(rng, scene, split)
     human.append(_support(scene))
     return ContactSample(
@@ -122,27 +125,39 @@ def _united(scene: Scene, indices: list[int]) -> NDArray[np.int32]:
     return np.unique(np.concatenate([np.zeros(0, np.int32), *sets])).astype(np.int32)
 
 
+def _asked(scene: Scene, index: int) -> str:
+    """What a question calls an object: its name, or its category's where something else there goes by that name."""
+    placed = scene.objects[index]
+    others = {other.category for other in scene.objects} - {placed.category}
+    return placed.category if any(_alike(placed.name, word) for word in _words(others)) else placed.name
+
+
 def _absent(rng: np.random.Generator, scene: Scene, split: str) -> list[HumanContact]:
-    """Things that are not there."""
-    present = {placed.category for placed in scene.objects}
-    said = {placed.name for placed in scene.objects}
-    names = [
-        one.name
-        for one in CATEGORIES
-        if one.name not in present
-        and not said & {one.name, *one.synonyms}
-        and (split == "unseen" or one.name not in UNSEEN_CATEGORIES)
-    ]
-    found = []
-    for place in rng.choice(len(names), min(_ABSENT, len(names)), replace=False):
-        kind = category(names[int(place)])
-        name = kind.name
-        if kind.synonyms and rng.random() < 0.25:
-            name = kind.synonyms[int(rng.integers(len(kind.synonyms)))]
-        found.append(
-            HumanContact(Task.SEMANTIC, name, np.zeros(0, np.int32), load_anny().template.topology, kind.damon)
-        )
+    """Things that are not there, by names that nothing there could be called."""
+    present = _words({placed.category for placed in scene.objects})
+    found: list[HumanContact] = []
+    for name in rng.permutation(sorted(CATEGORIES)):
+        kind = CATEGORIES[str(name)]
+        words = (kind.name, *kind.synonyms)
+        called = words[int(rng.integers(len(words)))] if rng.random() < 0.25 else kind.name
+        hidden = kind.name in _CLOTHES or (kind.name in UNSEEN_CATEGORIES and split != "unseen")
+        if hidden or kind.name in present or any(_alike(called, word) for word in present):
+            continue
+        empty = np.zeros(0, np.int32)
+        found.append(HumanContact(Task.SEMANTIC, called, empty, load_anny().template.topology, kind.damon))
+        if len(found) == _ABSENT:
+            break
     return found
+
+
+def _words(categories: set[str]) -> set[str]:
+    """Everything that things of these categories may be called."""
+    return {word for name in categories for word in (name, *category(name).synonyms)}
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether two names may mean the same thing ("table", "dining table")."""
+    return one == other or one.split()[-1] == other.split()[-1]
 
 
 def _idle() -> TextAnswer:

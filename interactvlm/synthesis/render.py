@@ -30,6 +30,8 @@ _SHADOW_SIDE = 384
 _HEIGHT_SIDE = 192
 #: Least share of the main person's vertices that other things and the frame leave uncovered, where it can be had.
 _LEAST_VISIBLE = 0.45
+#: Objects on a head, which clothes must not hide.
+_HEADWEAR = ("hat", "eye glasses", "headphones")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,9 +82,10 @@ def render(scene: Scene) -> Picture:
     setting = sample_setting(stream(seed, "setting"), scene)
     stage = _Builder()
     outfits = []
+    crowned = any(placed.category in _HEADWEAR for placed in scene.objects)
     for index, person in enumerate(scene.people):
         rng = stream(seed, f"person {index}")
-        outfits.append(sample_outfit(rng, indoor=setting.indoor, cold=setting.cold))
+        outfits.append(sample_outfit(rng, indoor=setting.indoor, cold=setting.cold, bare_head=crowned))
         stage.add_person(person.vertices, outfits[-1], rng)
     for index, placed in enumerate(scene.objects):
         colours = placed.mesh.vertex_colors

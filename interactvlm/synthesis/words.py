@@ -42,7 +42,7 @@ _DOING = {
 
 
 def text_answers(
-    scene: Scene, picture: Picture, index: int, touched: NDArray[np.bool_], part_index: NDArray[np.uint8]
+    scene: Scene, picture: Picture, index: int, name: str, touched: NDArray[np.bool_], part_index: NDArray[np.uint8]
 ) -> list[TextAnswer]:
     """The five fields about the main person and one touched object.
 
@@ -50,11 +50,11 @@ def text_answers(
         scene: what was rendered.
         picture: how it looks.
         index: into `scene.objects`.
+        name: what the questions call it.
         touched: bool [V], the body's contact with it.
         part_index: uint8 [V].
     """
     placed = scene.objects[index]
-    name = placed.name
     doing = _DOING.get(placed.affordance, "touching")
     answers = {
         "person": _person(scene, picture, f"{doing} {_article(name)}"),
@@ -62,8 +62,8 @@ def text_answers(
         "interaction": f"The person is {doing} the {name} with the {parts_text(touched, part_index)}."
         if doing in ("holding", "lifting", "carrying", "pushing", "pulling", "pressing", "moving", "touching")
         else f"The person is {doing} the {name}.",
-        "object": _thing(scene, picture, index),
-        "object parts": _object_parts(scene, index),
+        "object": _thing(scene, picture, index, name),
+        "object parts": _object_parts(scene, index, name),
     }
     return [TextAnswer(field, VQA_QUESTIONS[field].format(name=name), text) for field, text in answers.items()]
 
@@ -110,8 +110,7 @@ def _person(scene: Scene, picture: Picture, doing: str) -> str:
     return f"{_article(who).capitalize()} in {colours[0]} over {colours[1]}, {doing}."
 
 
-def _thing(scene: Scene, picture: Picture, index: int) -> str:
-    name = scene.objects[index].name
+def _thing(scene: Scene, picture: Picture, index: int, name: str) -> str:
     shown = picture.labels == len(scene.people) + index
     if not shown.any():
         return f"The {name} is hidden."
@@ -121,7 +120,7 @@ def _thing(scene: Scene, picture: Picture, index: int) -> str:
     return f"{_article(f'{colour} {name}').capitalize()} {place} the photo."
 
 
-def _object_parts(scene: Scene, index: int) -> str:
+def _object_parts(scene: Scene, index: int, name: str) -> str:
     """Where on the object, in its own frame (+y up, +z its front)."""
     vertices = scene.objects[index].mesh.vertices.astype(np.float64)
     heat = scene.object_contacts[index].astype(np.float64)
@@ -131,7 +130,7 @@ def _object_parts(scene: Scene, index: int) -> str:
     up = "upper" if share[1] > 0.62 else ("lower" if share[1] < 0.38 else "middle")
     front = "front" if share[2] > 0.65 else ("back" if share[2] < 0.35 else "")
     where = f"the {up} part" + (f" at the {front}" if front else "")
-    return f"The person touches {where} of the {scene.objects[index].name}."
+    return f"The person touches {where} of the {name}."
 
 
 def _sentence(parts: str) -> str:
