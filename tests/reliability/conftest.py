@@ -67,7 +67,8 @@ async def open_contact() -> AsyncIterator[Open]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def build_room(open_contact: Open, tmp_path: Path) -> AsyncIterator[Build]:
-    """`await build_room(vlm={...}, mvloc={...}, predict={...}, server={...})`; the tables override defaults."""
+    """`await build_room(vlm={...}, mvloc={...}, predict={...}, server={...}, stage_server={...}, balancing={...})`; the
+    tables override defaults."""
     started: list[Server] = []
 
     async def serve(service: Service, config: ServerConfig) -> Server:
@@ -82,23 +83,26 @@ async def build_room(open_contact: Open, tmp_path: Path) -> AsyncIterator[Build]
         mvloc: dict[str, Any] | None = None,
         predict: dict[str, Any] | None = None,
         server: dict[str, Any] | None = None,
+        stage_server: dict[str, Any] | None = None,
+        balancing: dict[str, Any] | None = None,
     ) -> Room:
         language = StubVlm(StubConfig(stage="vlm", **(vlm or {})))
         localization = StubMvloc(StubConfig(stage="mvloc", **(mvloc or {})))
-        targets = [f"127.0.0.1:{(await serve(stage, ServerConfig())).port}" for stage in (language, localization)]
+        private = ServerConfig(**(stage_server or {}))
+        stages = {"vlm": await serve(language, private), "mvloc": await serve(localization, private)}
         public = ServerConfig(**(server or {}))
         service = ContactService(
             OrchestratorConfig(
                 server=public,
-                vlm=StageConfig((targets[0],)),
-                mvloc=StageConfig((targets[1],)),
-                balancing=BalancingConfig(wait_seconds=5, hedge_ratio=0.0),
+                vlm=StageConfig((f"127.0.0.1:{stages['vlm'].port}",)),
+                mvloc=StageConfig((f"127.0.0.1:{stages['mvloc'].port}",)),
+                balancing=BalancingConfig(**{"wait_seconds": 5, "hedge_ratio": 0.0, **(balancing or {})}),
                 predict=PredictConfig(**(predict or {})),
                 meshes=MeshConfig(folder=str(tmp_path / "meshes")),
             )
         )
         orchestrator = await serve(service, public)
-        return Room(language, localization, orchestrator, open_contact(f"127.0.0.1:{orchestrator.port}"))
+        return Room(language, localization, stages, orchestrator, open_contact(f"127.0.0.1:{orchestrator.port}"))
 
     yield build
     for server in reversed(started):

@@ -27,10 +27,11 @@ class Size:
 
 @dataclass
 class Room:
-    """An orchestrator over one stub of each stage, all in this process."""
+    """An orchestrator over one stub of each stage, all in this process; `stages` are the stubs' servers, by name."""
 
     vlm: StubVlm
     mvloc: StubMvloc
+    stages: dict[str, Server]
     orchestrator: Server
     contact: Any
 

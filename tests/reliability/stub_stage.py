@@ -32,14 +32,13 @@ from services.runtime.batching import Batcher, BatchLimits
 from services.runtime.calls import Call, current_call
 from services.runtime.config import ServerConfig
 from services.runtime.device import DeviceWorker
-from services.runtime.errors import MeshMissing
+from services.runtime.errors import CheckpointNotLive, MeshMissing
 from services.runtime.process import run
 
 __all__ = ["CHECKPOINT", "POISON", "StubConfig", "StubMvloc", "StubVlm", "make_stage"]
 
 CHECKPOINT = "a" * 64
 POISON = "poison"
-_IDENTITY = ModelIdentity("stub", CHECKPOINT)
 _BODY = BodyTemplate(
     topology="anny",
     vertices=np.eye(4, 3, dtype=np.float32),
@@ -57,10 +56,12 @@ class StubConfig:
         stage: "vlm" or "mvloc".
         batch_seconds: time of a batch, however large.
         batch: limits of the batcher.
+        checkpoint: the one that is live.
     """
 
     server: ServerConfig = field(default_factory=ServerConfig)
     stage: str = "vlm"
+    checkpoint: str = CHECKPOINT
     batch_seconds: float = 0.01
     batch: BatchLimits = field(default_factory=BatchLimits)
 
@@ -77,6 +78,9 @@ class _Stage:
     def __init__(self, config: StubConfig) -> None:
         self._config = config
         self.batch_seconds = config.batch_seconds
+        self.identity = ModelIdentity("stub", config.checkpoint)
+        self.failure: Exception | None = None
+        """What the engine finds wrong with itself."""
         self.counts = {"started": 0, "expired_started": 0, "batches": 0, "largest_batch": 0}
 
     async def load(self) -> None:
@@ -112,13 +116,15 @@ class _Stage:
         now = time.monotonic()
         self.counts["expired_started"] += sum((item.context.deadline or now + 1) <= now for item in items)
         time.sleep(self.batch_seconds)
+        if self.failure is not None:
+            raise self.failure
         if any(POISON in item.names for item in items):
             raise ValueError("a poisonous item")
         return [0] * len(items)
 
     def _info(self) -> vlm_service_pb2.ModelInfo:
         live = vlm_service_pb2.LiveModel(
-            model=encode_identity(_IDENTITY),
+            model=encode_identity(self.identity),
             weight=1.0,
             tasks=[types_pb2.TASK_BINARY, types_pb2.TASK_SEMANTIC, types_pb2.TASK_OBJECT],
             body_topology=_BODY.topology,
@@ -136,11 +142,13 @@ class StubVlm(_Stage):
         vlm_service_pb2_grpc.add_VlmServiceServicer_to_server(self, server)
 
     async def Answer(self, request: vlm_service_pb2.AnswerRequest, context: Any) -> vlm_service_pb2.AnswerResponse:
+        if request.checkpoint_sha256 not in ("", self.identity.checkpoint_hash):
+            raise CheckpointNotLive(f"checkpoint_sha256: {request.checkpoint_sha256} is not live here")
         decode_image(request)
         await self.compute([question.object_name for question in request.questions], current_call())
         answer = ContactAnswer("[SEG]", np.ones(256, np.float32), "[SEG]", 1.0)
         return vlm_service_pb2.AnswerResponse(
-            answers=[encode_answer(answer) for _ in request.questions], model=encode_identity(_IDENTITY)
+            answers=[encode_answer(answer) for _ in request.questions], model=encode_identity(self.identity)
         )
 
     async def GetModelInfo(
@@ -196,7 +204,7 @@ class StubMvloc(_Stage):
     def _placed(self, queries: int, probabilities: Any) -> mvloc_service_pb2.LocateResponse:
         return mvloc_service_pb2.LocateResponse(
             contacts=[encode_contact(VertexContact(probabilities)) for _ in range(queries)],
-            model=encode_identity(_IDENTITY),
+            model=encode_identity(self.identity),
         )
 
 
