@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,8 +11,9 @@ from interactvlm.body.anny import load_anny
 from interactvlm.body.parts import PART_NAMES
 from interactvlm.errors import InputError
 from interactvlm.objects.anchors import ObjectModel, object_for
+from interactvlm.objects.categories import CATEGORIES, UNSEEN_CATEGORIES
 from interactvlm.objects.categories import category as find_category
-from interactvlm.objects.instances import CATEGORIES_WITH_INSTANCES, UNSEEN_CATEGORIES, instances
+from interactvlm.objects.instances import instances
 from interactvlm.synthesis.actor import Actor
 from interactvlm.synthesis.bodies import draw_body
 from interactvlm.synthesis.contact import (
@@ -94,18 +97,24 @@ def _draw(rng: np.random.Generator, split: str, template: str, category: str, ha
 
 
 def _allowed(name: str, split: str) -> bool:
-    if name not in CATEGORIES_WITH_INSTANCES:
+    if not _sources(name, split):
         return False
     return (name in UNSEEN_CATEGORIES) == (split == "unseen")
+
+
+@cache
+def _sources(name: str, split: str) -> tuple[str, ...]:
+    """Instances of a category that a split may show."""
+    if name not in CATEGORIES or (name in UNSEEN_CATEGORIES and split != "unseen"):
+        return ()
+    return instances(name, "train" if split == "train" else "heldout")
 
 
 def _fetcher(split: str) -> Fetch:
     """Where a stage gets its objects: instances of this split only, and no unseen category in training."""
 
     def fetch(name: str, rng: np.random.Generator) -> ObjectModel | None:
-        if name not in CATEGORIES_WITH_INSTANCES or (name in UNSEEN_CATEGORIES and split != "unseen"):
-            return None
-        sources = instances(name, "train" if split == "train" else "heldout")
+        sources = _sources(name, split)
         return object_for(sources[int(rng.integers(len(sources)))]) if sources else None
 
     return fetch
@@ -169,9 +178,10 @@ def _finish(stage: Stage, contacts: list[NDArray[np.int32]], seed: int, split: s
     )
 
 
+@cache
 def _names(split: str) -> tuple[str, ...]:
     """Categories that may lie around in a split."""
-    return tuple(name for name in CATEGORIES_WITH_INSTANCES if split == "unseen" or name not in UNSEEN_CATEGORIES)
+    return tuple(name for name in CATEGORIES if _sources(name, split))
 
 
 def _call(rng: np.random.Generator, categories: list[str]) -> list[str]:

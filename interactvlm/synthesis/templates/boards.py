@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from interactvlm.synthesis.actor import ARMS, LEGS, TRUNK, side_of
-from interactvlm.synthesis.poses import BOARD, CROUCH, RIDE
+from interactvlm.synthesis.actor import ARMS, LEGS, TRUNK, part_vertices, side_of
+from interactvlm.synthesis.poses import BOARD, CROUCH, RIDE, STAND
 from interactvlm.synthesis.prop import Prop, turned_about_y
 from interactvlm.synthesis.solve import close_hand, open_hand, settle
 from interactvlm.synthesis.stage import Missed, Stage
 from interactvlm.synthesis.templates.base import Template
+from interactvlm.synthesis.templates.both import meet_hands
 
-__all__ = ["RIDE_ON", "SKI", "STAND_ON"]
+__all__ = ["RIDE_ON", "SHOES", "SKI", "STAND_ON"]
 
 Array = NDArray[np.float64]
 
@@ -95,24 +96,50 @@ def _play_ski(stage: Stage, category: str, hand: str) -> None:
     if actor.solve(targets, LEGS, move_root=True, stiffness=0.004, iterations=40) > 0.05:
         raise Missed("the feet do not get to the skis")
     _press_feet(stage, prop)
-    poles = stage.chance(0.5)
-    if poles:
+    if stage.chance(0.6):
         _poles(stage)
 
 
 def _poles(stage: Stage) -> None:
-    """A pole in each hand where there are poles."""
-    from interactvlm.synthesis.templates.hold import Style, grasp, raise_hand
-
-    model = stage.fetch("ski pole", stage.rng)
-    if model is None or "grip" not in model.anchors:
+    """A pole in each hand, where there are poles and the hands get to them."""
+    model = stage.fetch("ski poles", stage.rng)
+    if model is None:
         return
-    for hand in ("left", "right"):
-        style = Style((0.35, -0.45, 0.45), (0.1, 1.0, 0.35), (-1.0, 0.0, 0.0), 0.05)
-        raise_hand(stage, hand, style)
-        pole = Prop(model, template=f"hold_{hand}", affordance="grasp")
-        stage.props.append(pole)
-        grasp(stage, pole, hand)
+    actor = stage.actor
+    poles = Prop(model, template="hold_both", affordance="grasp")
+    chest = actor.where("spine02")
+    grip = (poles.anchor("grip_left")[0] + poles.anchor("grip_right")[0]) / 2
+    ahead = stage.uniform(0.28, 0.42) * actor.stature / 1.7
+    poles.shift(np.array([chest[0], 0.0, chest[2] + ahead]) - np.array([grip[0], 0.0, grip[2]]))
+    before = actor.pose.copy()
+    try:
+        meet_hands(stage, poles, on_bar=True, limit=0.03)
+    except Missed:
+        actor.pose = before
+        return
+    stage.props.append(poles)
+
+
+def _play_shoes(stage: Stage, category: str, hand: str) -> None:
+    """Both feet in a pair of shoes."""
+    actor = stage.actor
+    prop = stage.bring((category,), "wear_feet", "wear", "foot_left", "foot_right", soft=True)
+    long = float(np.ptp(prop.vertices[:, 2]))
+    foot = float(np.ptp(actor.body.a_pose[part_vertices("left foot"), 2]))
+    if not 0.98 < long / foot < 1.3:
+        raise Missed("not this person's size")
+    actor.assume(STAND, 0.25)
+    actor.pose.turn[:] = 0
+    back = prop.vertices[:, 2].min() + 0.5 * (long - foot)
+    heel = actor.body.a_pose[part_vertices("left foot"), 2].min()
+    ankle = actor.body.heads[actor.body.rig.index["foot.L"], 2]
+    targets = actor.targets()
+    actor.pose.place[:] = (0.0, 0.97 * actor.leg_length, 0.0)
+    for side in (".L", ".R"):
+        x = prop.anchor("foot_left" if side == ".L" else "foot_right")[0][0]
+        actor.plant(targets, side, np.array([x, 0.022, back + ankle - heel]), 0.0, weight=2.0)
+    if actor.solve(targets, LEGS, move_root=True, stiffness=0.004, iterations=40) > 0.04:
+        raise Missed("the feet do not get into the shoes")
 
 
 def _play_ride(stage: Stage, category: str, hand: str) -> None:
@@ -179,6 +206,15 @@ SKI = Template(
     play=_play_ski,
     touching=lambda hand: {0: (("left foot",), ("right foot",))},
     only=lambda hand: {0: ("left foot", "right foot", "left leg", "right leg")},
+)
+SHOES = Template(
+    name="wear_feet",
+    share=0.7,
+    categories=("shoe",),
+    play=_play_shoes,
+    touching=lambda hand: {0: (("left foot",), ("right foot",))},
+    only=lambda hand: {0: ("left foot", "right foot", "left leg", "right leg")},
+    deepest=0.08,
 )
 RIDE_ON = Template(
     name="ride",

@@ -56,7 +56,13 @@ _ITEMS: Mapping[str, str] = {
 
 
 def meet_hands(
-    stage: Stage, prop: Prop, *, free: tuple[str, ...] = ARMS, on_bar: bool = False, limit: float = 0.06
+    stage: Stage,
+    prop: Prop,
+    *,
+    free: tuple[str, ...] = ARMS,
+    on_bar: bool = False,
+    swapped: bool = False,
+    limit: float = 0.06,
 ) -> None:
     """Bring both palms to a placed object's "grip_left" and "grip_right", and close the fingers.
 
@@ -65,17 +71,19 @@ def meet_hands(
         prop: where it is.
         free: what may move.
         on_bar: the hands grip bars and may turn about them; else palms lie flat against the surface.
+        swapped: the left hand takes "grip_right".
         limit: metres that may be missed.
 
     Raises:
         Missed: out of reach.
     """
     actor = stage.actor
+    grips = {"left": "right", "right": "left"} if swapped else {"left": "left", "right": "right"}
     extra = {"left": 0.0, "right": 0.0}
     for attempt in range(2):
         targets = actor.targets()
         for hand in ("left", "right"):
-            position, normal, direction, radius = prop.anchor(f"grip_{hand}")
+            position, normal, direction, radius = prop.anchor(f"grip_{grips[hand]}")
             if on_bar:
                 actor.reach(targets, hand, position - radius * normal, gap=radius + extra[hand], lateral=direction)
             else:
@@ -160,7 +168,7 @@ def _swing(stage: Stage, prop: Prop) -> None:
     pose[:3, 3] = grip - turn @ middle
     prop.pose = pose @ prop.pose
     actor.set_angles({"spine_twist": sign * stage.uniform(0, 25)})
-    meet_hands(stage, prop, on_bar=True, free=ARMS + TRUNK)
+    meet_hands(stage, prop, on_bar=True, free=ARMS + TRUNK, swapped=sign > 0)
     stage.tags["style"] = kind
     actor.look(chest + np.array([-sign * 1.5, 0.0, 2.0]))
 

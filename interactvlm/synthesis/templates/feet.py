@@ -22,7 +22,7 @@ def _play(stage: Stage, category: str, hand: str) -> None:
     side, sign = side_of(hand)
     other = ".R" if side == ".L" else ".L"
     size = actor.leg_length / 0.9
-    prop = stage.bring((category,), f"kick_{hand}", "push")
+    prop = stage.bring((category,), f"kick_{hand}", "push", "kick")
     radius = float(np.ptp(prop.vertices[:, 1])) / 2
     under = radius < 0.16 and stage.chance(0.35)
     actor.assume(STAND, 0.3)

@@ -61,6 +61,7 @@ STYLES: Mapping[str, Style] = {
     "swing": Style((0.45, 0.05, 0.6), (0.3, 0.9, 0.2), None, 0.18, looked_at=0.3, seated=False),
     "backhand": Style((-0.35, -0.15, 0.6), (-0.3, 0.7, 0.5), None, 0.12, looked_at=0.3, seated=False),
     "tray": Style((0.02, -0.36, 0.6), (1.0, 0.0, 0.25), (0.0, 1.0, 0.1), 0.06),
+    "read": Style((-0.2, -0.28, 0.5), (0.45, 0.85, 0.25), (-0.35, 0.35, -0.85), 0.05, looked_at=0.9),
     "mouth": Style((0.045, -0.055, 0.075), (0.0, 0.75, 0.75), (-1.0, 0.0, -0.2), 0.008, "mouth", 0.0),
     "bite": Style((0.03, -0.05, 0.09), (-0.25, 0.55, 0.4), (-0.6, 0.1, -0.8), 0.01, "mouth", 0.0),
     "ear": Style((0.045, -0.03, 0.0), (-0.1, 0.75, 0.35), (-1.0, 0.0, 0.0), 0.006, "ear", 0.0),
@@ -103,9 +104,9 @@ ITEMS: Mapping[str, Item] = {
     "pizza": Item(_EAT),
     "donut": Item(_EAT, (-180, 180)),
     "cake": Item({"tray": "support"}),
-    "cell phone": Item({"ear": "listen", "chest": "grasp", "front": "grasp", "up": "grasp"}),
+    "cell phone": Item({"ear": "listen", "read": "press", "chest": "grasp", "front": "grasp", "up": "grasp"}),
     "remote": Item({"pointing": "press", "front": "press", "forward": "press"}),
-    "book": Item({"chest": "grasp", "front": "grasp", "down": "grasp"}),
+    "book": Item({"read": "open", "chest": "grasp", "down": "grasp"}),
     "umbrella": Item({"chest": "grasp", "front": "grasp"}, (-6, 6)),
     "tennis racket": Item(_RACKET),
     "baseball bat": Item({"swing": "grasp", "down": "grasp", "up": "grasp"}),
@@ -115,10 +116,15 @@ ITEMS: Mapping[str, Item] = {
     "kite": Item({"up": "pull", "forward": "pull"}),
     "handbag": Item(_BAG, (-6, 6)),
     "suitcase": Item({"side": "lift"}, (-4, 4)),
+    "surfboard": Item({"down": "lift", "front": "lift"}, (-6, 6)),
+    "snowboard": Item({"down": "lift", "front": "lift"}, (-6, 6)),
+    "eye glasses": Item({"front": "grasp", "chest": "grasp"}),
+    "hat": Item({"front": "grasp", "chest": "grasp", "up": "grasp"}),
+    "shoe": Item({"front": "grasp", "side": "lift"}),
     "teddy bear": Item({"chest": "grasp", "front": "grasp", "down": "grasp"}),
-    "skateboard": Item({"side": "lift", "down": "lift"}),
+    "skateboard": Item({"down": "lift", "front": "lift"}),
     "mouse": Item({"front": "grasp"}),
-    "laptop": Item({"side": "lift"}),
+    "laptop": Item({"tray": "support"}, (75.0, 105.0)),
     "plate": Item({"tray": "contain"}),
     "tie": Item({"chest": "grasp"}),
     "clock": Item({"front": "grasp", "chest": "grasp"}),
@@ -215,6 +221,42 @@ def _hang(prop: Prop, anchor: str, position: Array, direction: Array) -> None:
     prop.shift(position - (grip - radius * normal))
 
 
+def _too_long_to_hang(stage: Stage, prop: Prop, hand: str) -> bool:
+    """Whether it would drag along the floor."""
+    shoulder = stage.actor.where("upperarm01" + side_of(hand)[0])
+    prop.pose = np.eye(4)
+    return float(prop.anchor("grip")[0][1]) > shoulder[1] - 0.95 * stage.actor.arm_length - 0.02
+
+
+def _wheel(stage: Stage, prop: Prop, hand: str) -> None:
+    """Stand it on the floor beside the person, a hand on its handle.
+
+    Raises:
+        Missed: when the hand does not get there.
+    """
+    actor = stage.actor
+    side, sign = side_of(hand)
+    hip, arm = actor.where("upperleg01" + side), actor.arm_length
+    raise_hand(stage, hand, STYLES["side"])
+    spot = actor.where("palm" + side) + np.array(
+        [sign * stage.uniform(0.02, 0.14), 0.0, stage.uniform(-0.22, 0.2) * arm]
+    )
+    _hang(prop, "grip", spot, actor.hand_frame(hand)[2])
+    prop.stand_on(0.0)
+    reach = float(hip[0] * sign + 0.1 - (prop.vertices[:, 0] * sign).min())
+    prop.shift(np.array([sign * max(reach, 0.0), 0.0, 0.0]))
+    position, normal, direction, radius = prop.anchor("grip")
+    targets = actor.targets()
+    actor.reach(
+        targets, hand, position - radius * normal, gap=radius + PALM_PRESS,
+        lateral=direction if direction[2] > 0 else -direction,
+    )  # fmt: skip
+    open_hand(actor, hand)
+    if actor.solve(targets, arm_of(hand), stiffness=0.005) > 0.03:
+        raise Missed("the hand does not get to the handle")
+    close_hand(actor, hand, prop)
+
+
 def _play(stage: Stage, category: str, hand: str) -> None:
     actor = stage.actor
     item = ITEMS.get(category, _DEFAULT)
@@ -225,6 +267,9 @@ def _play(stage: Stage, category: str, hand: str) -> None:
     stage.tags["style"] = name
     roll = stage.uniform(*item.roll)
     for _ in range(4):
+        if style.hangs and _too_long_to_hang(stage, prop, hand):
+            _wheel(stage, prop, hand)
+            break
         raise_hand(stage, hand, style)
         grasp(stage, prop, hand, roll=roll, hangs=style.hangs)
         inside = penetration(actor.vertices[part_vertices(*_ALL_BUT_ARMS)], prop.triangles).max()

@@ -13,7 +13,7 @@ from interactvlm.synthesis.stage import Missed, Stage
 from interactvlm.synthesis.templates.base import Template
 from interactvlm.synthesis.templates.stance import take_stance
 
-__all__ = ["CARRY_BACK", "CARRY_HEAD", "CARRY_SHOULDER", "WEAR_HEAD", "WEAR_NECK", "put_on_back"]
+__all__ = ["CARRY_BACK", "CARRY_HEAD", "CARRY_SHOULDER", "WEAR_FACE", "WEAR_HEAD", "WEAR_NECK", "put_on_back"]
 
 Array = NDArray[np.float64]
 
@@ -58,19 +58,15 @@ def _play_shoulder(stage: Stage, category: str, hand: str) -> None:
     side, sign = side_of(hand)
     # Room for the bag between arm and flank.
     actor.set_angles({"arm_raise" + side: stage.uniform(4, 14), "elbow" + side: stage.uniform(-20, 30)})
-    inward = np.array([-sign, 0.0, 0.0])
-    anchor = prop.model.anchors["strap"]
-    top_side = abs(float(np.asarray(anchor.normal)[1])) > 0.7
+    # Its handle passes over the shoulder, its back leans against the flank.
     shoulder = actor.where("shoulder_top" + side)
-    if top_side:
-        prop.put("strap", shoulder, np.array([0.0, -1.0, 0.0]), _FRONT)
-        _press_to_body(stage, prop, np.array([0.0, -1.0, 0.0]), ("torso", f"{hand} arm"), 0.006)
-    else:
-        hip = actor.where("upperleg01" + side)
-        size = actor.stature / 1.7
-        position = np.array([hip[0] + sign * 0.25, hip[1] + stage.uniform(0.12, 0.24) * size, hip[2] - 0.02])
-        prop.put("strap", position, inward, _UP)
-        _press_to_body(stage, prop, inward, ("torso", "hips", f"{hand} thigh"), 0.012)
+    inward = np.array([-sign, 0.0, 0.0])
+    above = float(prop.vertices[:, 1].max() - prop.anchor("strap")[0][1])
+    if above < 0.3:
+        raise Missed("the handle is too short for a shoulder")
+    position = np.array([shoulder[0] + sign * 0.3, shoulder[1] + 0.006 - above, shoulder[2]])
+    prop.put("strap", position, inward, _UP)
+    _press_to_body(stage, prop, inward, ("torso", "hips"), 0.012)
 
 
 def _play_head(stage: Stage, category: str, hand: str) -> None:
@@ -79,19 +75,30 @@ def _play_head(stage: Stage, category: str, hand: str) -> None:
     up, front = stage.actor.axis("head", _UP), stage.actor.axis("head", _FRONT)
     tilt = np.radians(stage.uniform(-8, 10))
     up, front = np.cos(tilt) * up + np.sin(tilt) * front, np.cos(tilt) * front - np.sin(tilt) * up
-    prop.put("wear", stage.actor.where("crown") + 0.05 * up, up, front)
+    prop.put("wear", stage.actor.where("crown") + 0.05 * up - 0.015 * front, -up, front)
     _press_to_body(stage, prop, -up, ("head",), 0.006)
 
 
+def _play_face(stage: Stage, category: str, hand: str) -> None:
+    take_stance(stage)
+    prop = stage.bring((category,), "wear_face", "wear", "wear", soft=True)
+    up, front = stage.actor.axis("head", _UP), stage.actor.axis("head", _FRONT)
+    eyes = stage.actor.where("brow") - 0.02 * stage.actor.stature / 1.7 * up
+    prop.put("wear", eyes + 0.05 * front, -front, up)
+    _press_to_body(stage, prop, -front, ("head",), 0.006)
+
+
 def _play_neck(stage: Stage, category: str, hand: str) -> None:
+    """A tie from the collar down the chest."""
     take_stance(stage)
     prop = stage.bring((category,), "wear_neck", "wear", "wear", soft=True)
-    up, front = stage.actor.axis("spine01", _UP), stage.actor.axis("spine01", _FRONT)
-    position = stage.actor.where("chest") + up * 0.11 * stage.actor.stature / 1.7 + 0.12 * front
-    prop.put("wear", position, front, up)
-    if prop.vertices[:, 1].mean() > position[1]:
-        prop.put("wear", position, front, -up)
-    _press_to_body(stage, prop, -front, ("torso", "head"), 0.008)
+    lean = np.radians(stage.uniform(4, 10))
+    up, front = stage.actor.axis("spine02", _UP), stage.actor.axis("spine02", _FRONT)
+    up, front = np.cos(lean) * up - np.sin(lean) * front, np.cos(lean) * front + np.sin(lean) * up
+    above = float(prop.vertices[:, 1].max() - prop.anchor("wear")[0][1])
+    collar = stage.actor.where("neck01") + 0.08 * front
+    prop.put("wear", collar - above * up + 0.1 * front, -front, up)
+    _press_to_body(stage, prop, -front, ("torso", "head"), 0.01)
 
 
 def _play_on_head(stage: Stage, category: str, hand: str) -> None:
@@ -157,11 +164,20 @@ CARRY_SHOULDER = Template(
 WEAR_HEAD = Template(
     name="wear_head",
     share=0.9,
-    categories=("hat", "cap", "helmet"),
+    categories=("hat", "headphones"),
     play=_play_head,
     touching=lambda hand: {0: (("head",),)},
     only=lambda hand: {0: ("head",)},
     deepest=0.04,
+)
+WEAR_FACE = Template(
+    name="wear_face",
+    share=0.7,
+    categories=("eye glasses",),
+    play=_play_face,
+    touching=lambda hand: {0: (("head",),)},
+    only=lambda hand: {0: ("head",)},
+    deepest=0.03,
 )
 WEAR_NECK = Template(
     name="wear_neck",
