@@ -42,14 +42,34 @@ _PHOTOS_FOR_SPREAD = 64
 
 
 class OpenedRun:
-    """A run, ready to train; `model` and `trainer` for whoever wants to look inside."""
+    """A run, ready to train; its parts for whoever wants to look inside or put them together otherwise (ablation)."""
 
-    def __init__(self, *, config: TrainingConfig, folder: Path, base: Path, model: TrainableModel, trainer: Trainer):
+    def __init__(
+        self,
+        *,
+        config: TrainingConfig,
+        folder: Path,
+        base: Path,
+        model: TrainableModel,
+        trainer: Trainer,
+        sources: Sequence[Sequence[ContactSample]],
+        builder: ExampleBuilder,
+        features: PhotoFeatures,
+        surfaces: TrainingSurfaces,
+        live: LiveModel,
+        vlm: ContactVLM,
+    ) -> None:
         self.config = config
         self.folder = folder
         self.base = base
         self.model = model
         self.trainer = trainer
+        self.sources = sources
+        self.builder = builder
+        self.features = features
+        self.surfaces = surfaces
+        self.live = live
+        self.vlm = vlm
 
 
 def base_folder(config: TrainingConfig) -> Path:
@@ -118,19 +138,31 @@ def open_run(config: TrainingConfig, *, sources: Sequence[Sequence[ContactSample
         surfaces=surfaces,
     )
     folder = Path(run.folder).expanduser()
+    vlm = ContactVLM(config=release, network=model.network, vision=vision, tokenizer=tokenizer)
+    live = LiveModel(
+        vlm=vlm, model=model, surfaces=surfaces, template=template, autocast=lambda: _autocast(accelerator)
+    )
     score = None
     if run.validation is not None and run.validate_every:
         held_out = open_source(run.validation)
-        vlm = ContactVLM(config=release, network=model.network, vision=vision, tokenizer=tokenizer)
-        live = LiveModel(
-            vlm=vlm, model=model, surfaces=surfaces, template=template, autocast=lambda: _autocast(accelerator)
-        )
         tasks = [task for task in Task if release.has_object_head or task is not Task.OBJECT]
         score = lambda: validate(live, held_out, tasks=tasks)  # noqa: E731
     trainer = Trainer(
         model=model, batches=batches, config=config, accelerator=accelerator, folder=folder, validate=score
     )
-    return OpenedRun(config=config, folder=folder, base=base, model=trainer.model, trainer=trainer)
+    return OpenedRun(
+        config=config,
+        folder=folder,
+        base=base,
+        model=trainer.model,
+        trainer=trainer,
+        sources=opened_sources,
+        builder=builder,
+        features=features,
+        surfaces=surfaces,
+        live=live,
+        vlm=vlm,
+    )
 
 
 def _start(
