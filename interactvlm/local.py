@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from interactvlm.mvloc.model import ContactLocalizer
     from interactvlm.vlm.model import ContactVLM
 
-__all__ = ["LocalLanguage", "LocalLocalization", "LocalPeople", "Worker", "load_pipeline"]
+__all__ = ["LocalLanguage", "LocalLocalization", "LocalPeople", "Worker", "load_detector", "load_pipeline"]
 
 T = TypeVar("T")
 Progress = Callable[[str], None]
@@ -168,7 +168,7 @@ def load_pipeline(settings: Settings, *, progress: Progress | None = None) -> tu
     pipeline = Pipeline(
         language=LocalLanguage(vlm, identity, worker),
         localization=LocalLocalization(localizer, body, worker),
-        people=LocalPeople(_detector(), worker),
+        people=LocalPeople(load_detector(), worker),
     )
     return pipeline, worker.close
 
@@ -197,7 +197,8 @@ def _with_zeros(
     return contacts
 
 
-def _detector() -> Detector | None:
+def load_detector() -> Detector | None:
+    """The embedded person detector; None where its package is not installed."""
     from interactvlm.detection.embedded import EmbeddedDetector
 
     try:

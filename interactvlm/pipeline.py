@@ -38,7 +38,15 @@ from interactvlm.types import (
 if TYPE_CHECKING:
     from interactvlm.geometry.mesh import Mesh, PointCloud
 
-__all__ = ["HUMAN_THRESHOLD", "MAX_QUESTIONS", "OBJECT_THRESHOLD", "ObjectQuery", "Pipeline", "plan_questions"]
+__all__ = [
+    "HUMAN_THRESHOLD",
+    "MAX_QUESTIONS",
+    "OBJECT_THRESHOLD",
+    "ObjectQuery",
+    "Pipeline",
+    "crop_photo",
+    "plan_questions",
+]
 
 #: A body vertex is touched from this probability on (paper, section 4).
 HUMAN_THRESHOLD = 0.5
@@ -167,7 +175,7 @@ class Pipeline:
                 raise QuestionError("person", "cannot be chosen: this pipeline looks at whole photos only")
         region = choice.region if choice else None
         with clock.stage("language"):
-            seen = _crop(photo, region)
+            seen = np.ascontiguousarray(crop_photo(photo, region))
             questions = [item.question for item in plan]
             answers = await self.language.answer(seen, questions, fast=fast, context=context)
         with clock.stage("localization"):
@@ -280,8 +288,9 @@ async def _side_by_side(calls: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _crop(photo: NDArray[np.uint8], region: Box | None) -> NDArray[np.uint8]:
+def crop_photo(photo: NDArray[Any], region: Box | None) -> NDArray[Any]:
+    """The part of a photo, or of a mask over it, that lies in a region of whole pixels: a view, not a copy."""
     if region is None:
         return photo
     left, top, right, bottom = (round(v) for v in (region.left, region.top, region.right, region.bottom))
-    return np.ascontiguousarray(photo[top:bottom, left:right])
+    return photo[top:bottom, left:right]

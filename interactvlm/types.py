@@ -18,8 +18,10 @@ __all__ = [
     "Box",
     "ContactAnswer",
     "LargestPerson",
+    "MaskPrediction",
     "ModelIdentity",
     "PersonSelector",
+    "PhotoMask",
     "PointOnPerson",
     "Prediction",
     "Question",
@@ -242,3 +244,48 @@ class Prediction:
     timings: dict[str, float] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     failures: tuple[TaskFailure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoMask:
+    """The answer of the 2D human-mask model to one task: contact in the photo's own pixels.
+
+    Attributes:
+        task: what was asked.
+        object_name: the object's name as asked; "" for BINARY and SCENE.
+        probabilities: that the person's body is in contact there, float32 [H, W]; 0 outside what the model saw.
+        text: what the language model said.
+        confidence: of the text, in [0, 1] (see `ContactAnswer`).
+        contact_token: the contact token emitted, None when the model saw no contact.
+    """
+
+    task: Task
+    object_name: str
+    probabilities: NDArray[np.float32]
+    text: str
+    confidence: float
+    contact_token: str | None = None
+
+    @property
+    def target(self) -> Target:
+        """What the mask lies on: the human, in the photo."""
+        return self.task.target
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Pixels in contact, bool [H, W]: as released, where the logit is positive."""
+        return np.asarray(self.probabilities > 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskPrediction:
+    """Everything the 2D human-mask model says about one photo; fields as `Prediction`'s."""
+
+    photo_sha256: str
+    photo_size: tuple[int, int]
+    model: ModelIdentity
+    results: tuple[PhotoMask, ...]
+    region: Box | None = None
+    person: Box | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()

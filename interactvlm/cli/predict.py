@@ -11,10 +11,12 @@ from rich.table import Table
 
 from interactvlm.cli.console import console, print_json, step_progress
 from interactvlm.cli.inputs import check_timeout, parse_objects, parse_person
+from interactvlm.cli.photo_mask import predict_masks, print_masks
 from interactvlm.cli.remote import ask_server, make_endpoint, refuse_options
 from interactvlm.config import load_settings
 from interactvlm.facade import InteractVLM, parse_task
 from interactvlm.photo import load_photo
+from interactvlm.photo_mask import holds_photo_masks
 from interactvlm.pipeline import plan_questions
 from interactvlm.results.archive import prediction_to_dict
 from interactvlm.results.naming import check_stem
@@ -83,10 +85,28 @@ def predict(
     queries = parse_objects(objects or [], mesh or [])
     tasks = [parse_task(name) for name in task] if task else None
     plan_questions(queries, tasks)  # a question that cannot be asked is told before any weight is loaded
+    settings = load_settings(file=config, overrides=model_options) if server is None else None
+    if settings is not None and holds_photo_masks(settings):
+        refuse_options({"--smplx-matrix": smplx_matrix}, "goes with a body; this model answers with masks on the photo")
+        with step_progress() as step:
+            masks, written = predict_masks(
+                settings,
+                pixels,
+                out,
+                stem=photo.stem,
+                objects=queries,
+                tasks=tasks,
+                person=selector,
+                fast=fast,
+                timeout=timeout,
+                progress=step,
+            )
+        print_masks(masks, written, as_json=as_json)
+        return
     to_smplx = _smplx_matrix(smplx_matrix)
     with step_progress() as step:
-        if server is not None:
-            endpoint = make_endpoint(server, token_file=token_file, ca=ca, certificate=certificate, key=key)
+        if settings is None:
+            endpoint = make_endpoint(str(server), token_file=token_file, ca=ca, certificate=certificate, key=key)
             answer, template = ask_server(
                 endpoint,
                 photo,
@@ -100,7 +120,6 @@ def predict(
         else:
             from interactvlm.local import load_pipeline
 
-            settings = load_settings(file=config, overrides=model_options)
             step(f"loading {settings.model}")
             pipeline, closing = load_pipeline(settings, progress=step)
             with InteractVLM(pipeline, closing=closing) as loaded:

@@ -22,7 +22,7 @@ def check_has_views(config: ReleaseConfig, folder: Path) -> None:
         raise CheckpointError(
             folder,
             "holds the 2D human mask model (multiview_channels 1), which answers with a mask on the photo and not "
-            "on a body: load it with interactvlm.mvloc.human_mask_2d.HumanMask2D",
+            "on a body: use `interactvlm predict`, or interactvlm.photo_mask.PhotoMaskModel",
         )
 
 

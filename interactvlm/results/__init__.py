@@ -5,6 +5,8 @@
 - `{name}_body.glb`, `{name}_object.glb`: the surface with its contact coloured, see `glb`
 - `{stem}.png` (`{stem}_page2.png` ... beyond six results): one picture for people, see `figure`
 
+The 2D human-mask model's answers are other files, see `photo_mask`.
+
 `{name}` is `{stem}` or `{object}__{stem}`, see `naming`.
 """
 

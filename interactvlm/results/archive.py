@@ -24,9 +24,9 @@ from interactvlm.errors import InputError, InteractVLMError
 from interactvlm.npz import read_arrays
 from interactvlm.results.community import npz_bytes
 from interactvlm.results.naming import check_stem
-from interactvlm.types import Box, ModelIdentity, Prediction, Target, Task, TaskFailure, TaskResult
+from interactvlm.types import Box, MaskPrediction, ModelIdentity, Prediction, Target, Task, TaskFailure, TaskResult
 
-__all__ = ["FORMAT", "archive_files", "prediction_to_dict", "read_prediction"]
+__all__ = ["FORMAT", "archive_files", "common_fields", "prediction_to_dict", "read_prediction"]
 
 FORMAT = "interactvlm.prediction/1"
 
@@ -54,9 +54,21 @@ def archive_files(prediction: Prediction, *, stem: str) -> dict[str, bytes]:
 
 def prediction_to_dict(prediction: Prediction) -> dict[str, Any]:
     """Every field that is not an array, as JSON values (also what a command prints with `--json`)."""
-    height, width = prediction.photo_size
     return {
         "format": FORMAT,
+        **common_fields(prediction),
+        "results": [_result_document(index, result) for index, result in enumerate(prediction.results)],
+        "failures": [
+            {"index": item.index, "task": item.task.value, "object": item.object_name, "error": str(item.error)}
+            for item in prediction.failures
+        ],
+    }
+
+
+def common_fields(prediction: Prediction | MaskPrediction) -> dict[str, Any]:
+    """What is known about a photo besides its results, as JSON values."""
+    height, width = prediction.photo_size
+    return {
         "trained": prediction.model.trained,
         "notices": list(prediction.notices),
         "model": {
@@ -68,11 +80,6 @@ def prediction_to_dict(prediction: Prediction) -> dict[str, Any]:
         "photo": {"sha256": prediction.photo_sha256, "height": int(height), "width": int(width)},
         "region": _box_document(prediction.region),
         "person": _box_document(prediction.person),
-        "results": [_result_document(index, result) for index, result in enumerate(prediction.results)],
-        "failures": [
-            {"index": item.index, "task": item.task.value, "object": item.object_name, "error": str(item.error)}
-            for item in prediction.failures
-        ],
         "timings": {name: float(seconds) for name, seconds in prediction.timings.items()},
     }
 

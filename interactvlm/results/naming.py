@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 from interactvlm.errors import InputError
-from interactvlm.types import Target, Task, TaskResult
+from interactvlm.types import PhotoMask, Target, Task, TaskResult
 
 __all__ = ["check_stem", "result_stems"]
 
@@ -36,7 +36,7 @@ def check_stem(stem: str) -> str:
     return stem
 
 
-def result_stems(stem: str, results: Sequence[TaskResult]) -> tuple[str, ...]:
+def result_stems(stem: str, results: Sequence[TaskResult | PhotoMask]) -> tuple[str, ...]:
     """One file stem a result, unique among the results on the same kind of surface (files of a body and of an object
     differ by their suffix).
 
@@ -62,7 +62,7 @@ def _join(subject: str, repeat: int, stem: str) -> str:
     return f"{counted}__{stem}" if counted else stem
 
 
-def _subject(result: TaskResult) -> str:
+def _subject(result: TaskResult | PhotoMask) -> str:
     if result.task is Task.BINARY:
         return ""
     if result.task is Task.SCENE:

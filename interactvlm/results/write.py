@@ -24,7 +24,7 @@ from interactvlm.results.glb import contact_glb
 from interactvlm.results.naming import result_stems
 from interactvlm.types import Prediction, Target
 
-__all__ = ["check_folder", "prediction_files", "write_prediction"]
+__all__ = ["check_folder", "png_bytes", "prediction_files", "write_files", "write_prediction"]
 
 Progress = Callable[[str], None]
 
@@ -76,6 +76,15 @@ def write_prediction(
     files = prediction_files(
         prediction, stem=stem, photo=photo, body=body, surfaces=surfaces, smplh_to_smplx=smplh_to_smplx
     )
+    return write_files(files, out, progress=progress)
+
+
+def write_files(files: Mapping[str, bytes], out: Path, *, progress: Progress | None = None) -> list[Path]:
+    """Write all files into a folder, or none; `write_prediction` says how.
+
+    Raises:
+        InputError: `out` cannot be written.
+    """
     missing = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -126,7 +135,7 @@ def prediction_files(
         files[community_name] = content
     figures = draw_figures(prediction, title=stem, photo=photo, surfaces=every_surface)
     for number, figure in enumerate(figures, start=1):
-        files[f"{stem}.png" if number == 1 else f"{stem}_page{number}.png"] = _png(figure)
+        files[f"{stem}.png" if number == 1 else f"{stem}_page{number}.png"] = png_bytes(figure)
     return files
 
 
@@ -160,7 +169,8 @@ def _commit(files: Mapping[str, bytes], out: Path, progress: Progress | None) ->
     return done
 
 
-def _png(figure: Image.Image) -> bytes:
+def png_bytes(figure: Image.Image) -> bytes:
+    """A picture as a PNG file."""
     stream = io.BytesIO()
     figure.save(stream, format="PNG", compress_level=3)  # half the time of the default, a tenth larger
     return stream.getvalue()

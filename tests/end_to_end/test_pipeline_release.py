@@ -40,14 +40,18 @@ def body() -> BodyTemplate:
 
 @pytest.fixture(scope="module")
 def official_body_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recorded body as a user's folder: the maps are enlarged to the renders' size, as the runs used them."""
     folder = tmp_path_factory.mktemp("body")
     for path in (GOLDEN / "body").glob("*.png"):
         (folder / path.name).symlink_to(path.resolve())
+        with Image.open(path) as render:
+            side = render.width
     for kind in ("pixel_to_vertex_map", "bary_coords_map"):
-        stored = np.load(GOLDEN / "body" / f"{kind}_128.npz")
-        np.savez(
-            folder / f"{kind}_1024.npz", **{n: stored[n].repeat(8, axis=0).repeat(8, axis=1) for n in stored.files}
-        )
+        (path,) = (GOLDEN / "body").glob(f"{kind}_*.npz")
+        stored = np.load(path)
+        times = {name: side // len(stored[name]) for name in stored.files}
+        large = {name: stored[name].repeat(n, axis=0).repeat(n, axis=1) for name, n in times.items()}
+        np.savez(folder / f"{kind}_1024.npz", **large)
     return folder
 
 
@@ -60,7 +64,8 @@ def model(
     localizer = ContactLocalizer.from_folder(
         release, body=OfficialBody(official_body_folder, body.vertex_count), cache_dir=tmp_path_factory.mktemp("views")
     )
-    vlm = ContactVLM.from_folder(release, vision_tower=GOLDEN / "clip-vit-tiny-patch14")
+    (tower,) = GOLDEN.glob("clip-vit-*")
+    vlm = ContactVLM.from_folder(release, vision_tower=tower)
     pipeline = Pipeline(
         language=LocalLanguage(vlm, ModelIdentity("contact_release", "0" * 64), worker),
         localization=LocalLocalization(localizer, body, worker),

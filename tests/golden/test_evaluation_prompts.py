@@ -37,8 +37,8 @@ def body(golden: Path) -> BodyTemplate:
 
 
 @pytest.fixture(scope="module")
-def vlm(golden: Path, release: dict[str, Path]) -> ContactVLM:
-    return ContactVLM.from_folder(release["contact"], vision_tower=golden / "clip-vit-tiny-patch14")
+def vlm(only: Callable[[str], Path], release: dict[str, Path]) -> ContactVLM:
+    return ContactVLM.from_folder(release["contact"], vision_tower=only("clip-vit-*"))
 
 
 @pytest.fixture(scope="module")

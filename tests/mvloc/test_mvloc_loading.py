@@ -37,7 +37,7 @@ def test_settings_reach_the_localizer(
 
 def test_the_mask_model_is_named_before_a_body_is_missed(tiny_checkpoint: Callable[..., Path]) -> None:
     opened = open_checkpoint(Settings(model=str(tiny_checkpoint(multiview_channels=1)), device="cpu"))
-    with pytest.raises(CheckpointError, match="HumanMask2D"):
+    with pytest.raises(CheckpointError, match="PhotoMaskModel"):
         load_localizer(opened)
 
 

@@ -29,7 +29,7 @@ GOLDEN = Path(os.environ.get("INTERACTVLM_GOLDEN") or Path(__file__).parents[2] 
 def vlm_config(tmp_path_factory: pytest.TempPathFactory) -> VlmConfig:
     return VlmConfig(
         model=str(GOLDEN / "contact_release"),
-        vision_tower=str(GOLDEN / "clip-vit-tiny-patch14"),
+        vision_tower=str(next(GOLDEN.glob("clip-vit-*"))),
         device="cpu",
         cache_dir=str(tmp_path_factory.mktemp("cache")),
         server=ServerConfig(log_level="warning"),
