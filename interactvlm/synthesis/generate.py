@@ -51,6 +51,7 @@ class Order:
         scenes: how many.
         seed: of the first one; scene i has seed + i.
         split: "train", "heldout" or "unseen".
+        shard_scenes: how many a shard.
 
     Raises:
         InputError: a value outside its limits.
@@ -59,6 +60,7 @@ class Order:
     scenes: int
     seed: int
     split: str
+    shard_scenes: int = SCENES_A_SHARD
 
     def __post_init__(self) -> None:
         if self.split not in _FIRST_SEED:
@@ -67,16 +69,18 @@ class Order:
             raise InputError("scenes", f"is {self.scenes}; 1 to {_LAST_SEED} can be made")
         if not 0 <= self.seed <= _LAST_SEED:
             raise InputError("seed", f"is {self.seed}; it must be 0 to {_LAST_SEED}")
+        if not 1 <= self.shard_scenes <= 10_000:
+            raise InputError("shard_scenes", f"is {self.shard_scenes}; a shard holds 1 to 10000 scenes")
 
     @property
     def shards(self) -> int:
         """How many files that makes."""
-        return -(-self.scenes // SCENES_A_SHARD)
+        return -(-self.scenes // self.shard_scenes)
 
     def seeds(self, shard: int) -> range:
         """The scenes of one shard."""
-        first = _FIRST_SEED[self.split] + self.seed + shard * SCENES_A_SHARD
-        return range(first, first + min(SCENES_A_SHARD, self.scenes - shard * SCENES_A_SHARD))
+        first = _FIRST_SEED[self.split] + self.seed + shard * self.shard_scenes
+        return range(first, first + min(self.shard_scenes, self.scenes - shard * self.shard_scenes))
 
 
 def generate(
@@ -192,18 +196,17 @@ def _claim(folder: Path, order: Order) -> None:
         known = None
     except (OSError, ValueError):
         raise InputError(str(path), "is damaged; delete the split's files and start again") from None
-    if known is not None and known.get("seed") != order.seed:
-        raise InputError(str(folder), f"holds {order.split} scenes from seed {known.get('seed')}, not {order.seed}")
-    if known is not None and known.get("scenes") != order.scenes:
-        last = known["scenes"] // SCENES_A_SHARD
-        if known["scenes"] % SCENES_A_SHARD and shard_path(folder, order.split, last).exists():
-            raise InputError(
-                str(folder),
-                f"ends with a shard of {known['scenes'] % SCENES_A_SHARD} scenes; only multiples of {SCENES_A_SHARD} "
-                "can be extended",
-            )
+    if known is not None:
+        for name in ("seed", "shard_scenes"):
+            if known.get(name) != getattr(order, name):
+                raise InputError(
+                    str(folder), f"holds {order.split} scenes of {name} {known.get(name)}, not {getattr(order, name)}"
+                )
+        begun = known["scenes"] % order.shard_scenes
         if order.scenes < known["scenes"]:
             raise InputError(str(folder), f"is for {known['scenes']} scenes already, more than {order.scenes}")
+        if order.scenes > known["scenes"] and begun:  # its last shard is short: it is made again
+            shard_path(folder, order.split, known["scenes"] // order.shard_scenes).unlink(missing_ok=True)
     temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
     temporary.write_text(json.dumps(asdict(order)))
     temporary.replace(path)
