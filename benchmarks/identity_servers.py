@@ -58,9 +58,10 @@ class ChildServer:
         """Memory held in RAM now."""
         return int(self._process.memory_info().rss)
 
-    def private_bytes(self) -> int:
-        """Memory that would be freed if the process ended now: without libraries that others have mapped, too."""
-        return int(self._process.memory_full_info().uss)
+    def anonymous_bytes(self) -> int:
+        """Of that, what no file is behind: the heap. The rest depends on who else has mapped the same libraries."""
+        memory = self._process.memory_info()
+        return int(memory.rss - memory.shared)
 
 
 @contextmanager

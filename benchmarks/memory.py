@@ -3,8 +3,8 @@
 At rest means: warmed up by a thousand requests, then quiet until the chassis has given back what was freed. Then come
 the requests, and the same rest. What an operator lets a service keep counts as full from the warm-up on
 (`replay_max_bytes`, and for nano no cached answers: a cache that fills is no leak, one that overfills would show).
-`private` is the memory that the process alone holds, `resident` includes libraries that others have mapped, too;
-`growth_percent` is the worse of both.
+`resident` is all memory, `anonymous` that part of it behind which there is no file (the heap); `growth_percent` is the
+worse of both.
 
 Rows: photos of 24 sizes through the orchestrator over stages that take no time;
 the calls that retrieval and fitting answer; nano's real engines, by fewer requests.
@@ -44,7 +44,7 @@ _UNBUILT = {
 def _memory(servers: Mapping[str, ChildServer]) -> dict[str, dict[str, int]]:
     time.sleep(_REST_SECONDS)
     return {
-        name: {"resident": server.resident_bytes(), "private": server.private_bytes()}
+        name: {"resident": server.resident_bytes(), "anonymous": server.anonymous_bytes()}
         for name, server in servers.items()
     }
 
@@ -55,16 +55,16 @@ def _grown(
     """Memory by service before and after `requests`."""
     load(warm_up)
     before = _memory(servers)
-    print({name: f"{found['private'] / _MIB:.1f} MiB at rest" for name, found in before.items()}, file=sys.stderr)
+    print({name: f"{found['anonymous'] / _MIB:.1f} MiB at rest" for name, found in before.items()}, file=sys.stderr)
     load(requests)
     after = _memory(servers)
     rows = {}
     for name in servers:
-        growths = [100 * (after[name][kind] / before[name][kind] - 1) for kind in ("resident", "private")]
+        growths = [100 * (after[name][kind] / before[name][kind] - 1) for kind in ("resident", "anonymous")]
         rows[name] = {
             f"{kind}_mib_{when}": round(found[name][kind] / _MIB, 2)
             for when, found in (("at_rest", before), ("after", after))
-            for kind in ("resident", "private")
+            for kind in ("resident", "anonymous")
         }
         rows[name] |= {"requests": requests, "growth_percent": round(max(growths), 2)}
         print(name, rows[name], file=sys.stderr)

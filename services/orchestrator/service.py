@@ -31,6 +31,7 @@ from services.orchestrator.replay_memory import MemoryAnswers
 from services.orchestrator.stages import Stages
 from services.orchestrator.uploads import MeshReader
 from services.runtime.channels import make_channel
+from services.runtime.memory import map_large_blocks
 
 __all__ = ["BatchService", "ContactService"]
 
@@ -90,6 +91,7 @@ class ContactService:
 
     async def load(self) -> None:
         """Find the stages; returns once a replica of each serves."""
+        map_large_blocks()
         await self._meshes.start()
         for pool in self._pools:
             await pool.start()

@@ -18,12 +18,19 @@ __all__ = ["Health"]
 
 _Status = health_pb2.HealthCheckResponse.ServingStatus
 _Response = health_pb2.HealthCheckResponse
+#: Nobody shows a token to watch; a watch takes a few kilobytes.
+_MOST_WATCHES = 1000
 
 
 class Health(health_pb2_grpc.HealthServicer):
-    """The health service of a server; only touched from the event loop. The service "" is the server as a whole."""
+    """The health service of a server; only touched from the event loop. The service "" is the server as a whole.
 
-    def __init__(self) -> None:
+    Args:
+        most_watches: streams of watchers at once; more are refused with RESOURCE_EXHAUSTED.
+    """
+
+    def __init__(self, *, most_watches: int = _MOST_WATCHES) -> None:
+        self._watches_left = most_watches
         self._statuses: dict[str, int] = {}
         self._changed = asyncio.Event()
         self._ended = False
@@ -62,17 +69,23 @@ class Health(health_pb2_grpc.HealthServicer):
         self, request: health_pb2.HealthCheckRequest, context: Any
     ) -> AsyncIterator[Any]:
         """The status now and whenever it changes, until the server ends."""
-        told: int | None = None
-        while True:
-            changed = self._changed
-            status = self._statuses.get(request.service, _Response.SERVICE_UNKNOWN)
-            if status != told:
-                told = status
-                yield _Response(status=status)
-            elif self._ended:
-                return
-            else:
-                await changed.wait()
+        if not self._watches_left:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many watch the health of this server")
+        self._watches_left -= 1
+        try:
+            told: int | None = None
+            while True:
+                changed = self._changed
+                status = self._statuses.get(request.service, _Response.SERVICE_UNKNOWN)
+                if status != told:
+                    told = status
+                    yield _Response(status=status)
+                elif self._ended:
+                    return
+                else:
+                    await changed.wait()
+        finally:
+            self._watches_left += 1
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()

@@ -13,19 +13,27 @@ import gc
 import os
 from collections.abc import Callable
 
-__all__ = ["limit_arenas", "trim_at_rest"]
+__all__ = ["limit_arenas", "map_large_blocks", "trim_at_rest"]
 
-_M_ARENA_MAX = -8
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 _ARENAS = 2
+_LARGE_BYTES = 2**20
 #: The collection stops a process with a large model for a third of a second: only where nobody is about to come.
 _QUIET_SECONDS = 10.0
 
 
 def limit_arenas() -> None:
     """Let the threads started from now on share two arenas, unless the environment says otherwise."""
-    set_arenas = getattr(ctypes.CDLL(None), "mallopt", None)
-    if set_arenas is not None and "MALLOC_ARENA_MAX" not in os.environ:
-        set_arenas(_M_ARENA_MAX, _ARENAS)
+    _set_malloc("MALLOC_ARENA_MAX", _M_ARENA_MAX, _ARENAS)
+
+
+def map_large_blocks() -> None:
+    """Let blocks of a megabyte and more (photos, messages) come from the system and go back to it at once.
+
+    Without, glibc soon takes them from the heap, too, where each that ends leaves a hole. Not for a process that
+    computes: a tensor's pages would be made anew each time.
+    """
+    _set_malloc("MALLOC_MMAP_THRESHOLD_", _M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 async def trim_at_rest(calls: Callable[[], tuple[int, int]], *, quiet_seconds: float = _QUIET_SECONDS) -> None:
@@ -45,3 +53,9 @@ async def trim_at_rest(calls: Callable[[], tuple[int, int]], *, quiet_seconds: f
             await asyncio.to_thread(trim, 0)  # ctypes lets go of the interpreter meanwhile
             trimmed_at = entered
         before = entered
+
+
+def _set_malloc(variable: str, parameter: int, value: int) -> None:
+    set_parameter = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_parameter is not None and variable not in os.environ:
+        set_parameter(parameter, value)

@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from interactvlm.client.errors import from_call
 from services.runtime.config import ServerConfig
+from services.runtime.health import Health
 from services.runtime.server import Server
 
 NAME = "interactvlm.test.GateService"
@@ -153,3 +154,33 @@ async def test_reflection_can_be_switched_off(service, start_server, connect):
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.ServerReflectionInfo(iter([question]), timeout=10).read()
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def watched(stub: Any) -> bool:
+    """Whether another watch is let in."""
+    try:
+        return bool((await stub.Watch(health_pb2.HealthCheckRequest()).read()).status == SERVING)
+    except grpc.aio.AioRpcError:
+        return False
+
+
+async def test_watches_are_bounded():
+    server = grpc.aio.server()
+    told = Health(most_watches=2)
+    told.report("", serving=True)
+    health_pb2_grpc.add_HealthServicer_to_server(told, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub, all_of_it = health_pb2_grpc.HealthStub(channel), health_pb2.HealthCheckRequest()
+            watches = [stub.Watch(all_of_it) for _ in range(2)]
+            assert [(await watch.read()).status for watch in watches] == [SERVING, SERVING]
+            assert await stub.Watch(all_of_it).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert (await stub.Check(all_of_it)).status == SERVING
+            watches[0].cancel()
+            async with asyncio.timeout(PATIENCE):  # the place of one that left is free again
+                while not await watched(stub):
+                    await asyncio.sleep(0.01)
+    finally:
+        await server.stop(0)

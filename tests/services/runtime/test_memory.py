@@ -26,8 +26,14 @@ for piece in pieces:
 RESIDENT = "int(open('/proc/self/statm').read().split()[1]) * 4096"
 
 
-@pytest.mark.parametrize("environment", [{}, {"MALLOC_ARENA_MAX": "7"}])
-def test_arenas_are_few_unless_the_environment_says_otherwise(monkeypatch, environment):
+@pytest.mark.parametrize(
+    ("measure", "variable", "parameter"),
+    [
+        (memory.limit_arenas, "MALLOC_ARENA_MAX", (-8, 2)),
+        (memory.map_large_blocks, "MALLOC_MMAP_THRESHOLD_", (-3, 2**20)),
+    ],
+)
+def test_the_environment_has_the_last_word(monkeypatch, measure, variable, parameter):
     asked = []
 
     class Library:
@@ -37,11 +43,11 @@ def test_arenas_are_few_unless_the_environment_says_otherwise(monkeypatch, envir
             return 1
 
     monkeypatch.setattr(ctypes, "CDLL", lambda _: Library)
-    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    memory.limit_arenas()
-    assert asked == ([] if environment else [(-8, 2)])
+    monkeypatch.delenv(variable, raising=False)
+    measure()
+    monkeypatch.setenv(variable, "7")
+    measure()
+    assert asked == [parameter]
 
 
 def test_memory_goes_back_at_rest():
