@@ -65,7 +65,7 @@ def test_the_command_writes_masks(
     monkeypatch.setenv("INTERACTVLM_CACHE_DIR", str(tmp_path / "cache"))
     photo, out = tmp_path / "photo.png", tmp_path / "out"
     Image.fromarray(pixels).save(photo)
-    asked = ["--object", "chair", "--object", "bicycle", "--person", "whole", "--model", folder, "--device", "cpu", "--fast"]
+    asked = ["--object=chair", "--object=bicycle", "--person=whole", "--model", folder, "--device=cpu", "--fast"]
     finished = run_command("predict", photo, *asked, "--out", out, "--json")
     assert finished.code == 0, finished.err
     said = json.loads(finished.out)
