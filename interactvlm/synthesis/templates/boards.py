@@ -160,7 +160,7 @@ def _play_ride(stage: Stage, category: str, hand: str) -> None:
         raise Missed("the handlebar is behind the saddle")
 
     actor.assume(RIDE, 0.15)
-    actor.pose.turn[:] = (np.radians(stage.uniform(8, 20)), 0.0, 0.0)
+    actor.pose.turn[:] = (np.radians(stage.uniform(4, 20)), 0.0, 0.0)
     actor.pose.place[:] = (0.0, saddle[1] + 0.25, 0.03)
     for _ in range(2):
         distance = settle(actor, prop, _DOWN, ("hips", "left thigh", "right thigh"), press=0.012, back=0.2)
@@ -176,9 +176,11 @@ def _play_ride(stage: Stage, category: str, hand: str) -> None:
                 lateral=np.array([-sign, 0.0, 0.0]), palm=np.array([0.0, -0.75, 0.65]),
             )  # fmt: skip
             pedal = pedals[side][0]
-            targets.point("ball" + side, pedal + np.array([0.0, 0.006, 0.0]))
+            targets.point("ball" + side, pedal + np.array([0.0, 0.001, 0.0]))
             targets.direction("foot" + side, np.array([0.0, 1.0, 0.0]), np.array([0.0, 1.0, -0.15]), weight=0.04)
-        missed = actor.solve(targets, ARMS + LEGS + TRUNK, stiffness=0.004, iterations=40)
+        missed = actor.solve(targets, ARMS + LEGS, stiffness=0.004, iterations=30)
+        if missed > 0.02:
+            missed = actor.solve(targets, ARMS + LEGS + TRUNK, stiffness=0.004, iterations=30)
     if missed > 0.06:
         raise Missed("hands or feet do not get there")
     for hand_name in ("left", "right"):

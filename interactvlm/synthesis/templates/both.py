@@ -111,8 +111,8 @@ def _bar(prop: Prop) -> bool:
 
 
 def _play(stage: Stage, category: str, hand: str) -> None:
-    take_stance(stage)
     prop = stage.bring((category,), "hold_both", _ITEMS[category], "grip_left", "grip_right")
+    take_stance(stage)
     if _bar(prop):
         _swing(stage, prop)
     else:

@@ -55,16 +55,17 @@ STYLES: Mapping[str, Style] = {
     "front": Style((-0.08, -0.42, 0.62), (0.0, 1.0, 0.12), (-1.0, 0.0, 0.25)),
     "chest": Style((-0.18, -0.3, 0.52), (0.0, 1.0, 0.0), (-1.0, 0.0, 0.1), 0.06),
     "forward": Style((-0.05, -0.12, 0.9), (0.0, 1.0, 0.2), (-1.0, 0.0, 0.0), 0.06),
-    "pointing": Style((-0.02, -0.25, 0.8), (-0.2, 0.25, 1.0), None, 0.08),
+    "pointing": Style((-0.02, -0.25, 0.8), (-0.15, 0.65, 0.75), (-1.0, 0.0, 0.1), 0.08),
     "up": Style((0.3, 0.6, 0.42), (0.0, 1.0, 0.1), (-0.3, 0.0, 1.0), 0.1, looked_at=0.4),
     "out": Style((0.8, -0.1, 0.3), (0.0, 1.0, 0.0), (-0.2, 0.0, 1.0), 0.1),
     "swing": Style((0.45, 0.05, 0.6), (0.3, 0.9, 0.2), None, 0.18, looked_at=0.3, seated=False),
     "backhand": Style((-0.35, -0.15, 0.6), (-0.3, 0.7, 0.5), None, 0.12, looked_at=0.3, seated=False),
     "tray": Style((0.02, -0.36, 0.6), (1.0, 0.0, 0.25), (0.0, 1.0, 0.1), 0.06),
     "read": Style((-0.2, -0.28, 0.5), (0.45, 0.85, 0.25), (-0.35, 0.35, -0.85), 0.05, looked_at=0.9),
-    "mouth": Style((0.045, -0.055, 0.075), (0.0, 0.75, 0.75), (-1.0, 0.0, -0.2), 0.008, "mouth", 0.0),
-    "bite": Style((0.03, -0.05, 0.09), (-0.25, 0.55, 0.4), (-0.6, 0.1, -0.8), 0.01, "mouth", 0.0),
-    "ear": Style((0.045, -0.03, 0.0), (-0.1, 0.75, 0.35), (-1.0, 0.0, 0.0), 0.006, "ear", 0.0),
+    "mouth": Style((0.045, -0.065, 0.085), (-0.1, 0.85, -0.4), (-1.0, 0.0, -0.1), 0.008, "mouth", 0.0),
+    "bite": Style((0.055, -0.06, 0.1), (-0.6, 0.6, -0.45), None, 0.01, "mouth", 0.0),
+    "fork": Style((0.1, -0.075, 0.115), (-0.75, 0.4, -0.5), None, 0.01, "mouth", 0.0),
+    "ear": Style((0.045, -0.045, 0.012), (-0.1, 0.75, -0.4), (-1.0, 0.0, 0.0), 0.006, "ear", 0.0),
     "hair": Style((0.14, 0.1, 0.06), (-0.3, 0.6, 0.5), (-1.0, 0.1, -0.2), 0.03, "ear", 0.0),
 }
 
@@ -87,13 +88,13 @@ ITEMS: Mapping[str, Item] = {
     "cup": Item({"front": "wrapgrasp", "chest": "wrapgrasp", "mouth": "wrapgrasp", "out": "wrapgrasp"}),
     "bottle": Item({"front": "wrapgrasp", "mouth": "wrapgrasp", "down": "wrapgrasp", "out": "wrapgrasp"}),
     "wine glass": Item({"front": "wrapgrasp", "chest": "wrapgrasp", "mouth": "wrapgrasp", "out": "wrapgrasp"}),
-    "bowl": Item({"tray": "contain", "chest": "contain"}),
+    "bowl": Item({"tray": "contain"}),
     "vase": Item({"front": "wrapgrasp", "chest": "wrapgrasp"}),
-    "fork": Item({**_EAT, "pointing": "grasp"}),
-    "spoon": Item({**_EAT, "pointing": "grasp"}),
+    "fork": Item({"fork": "grasp", "front": "grasp", "pointing": "grasp"}),
+    "spoon": Item({"fork": "grasp", "front": "grasp", "pointing": "grasp"}),
     "knife": Item({**_TOOL, "forward": "cut"}),
     "scissors": Item({"front": "cut", "pointing": "cut", "chest": "grasp"}),
-    "toothbrush": Item({"bite": "grasp", "front": "grasp"}),
+    "toothbrush": Item({"fork": "grasp", "front": "grasp"}),
     "hair drier": Item({"hair": "grasp", "pointing": "grasp"}),
     "banana": Item({**_EAT, "out": "grasp"}),
     "apple": Item({**_EAT, "out": "grasp"}, (-180, 180)),
@@ -117,7 +118,6 @@ ITEMS: Mapping[str, Item] = {
     "handbag": Item(_BAG, (-6, 6)),
     "suitcase": Item({"side": "lift"}, (-4, 4)),
     "surfboard": Item({"down": "lift", "front": "lift"}, (-6, 6)),
-    "snowboard": Item({"down": "lift", "front": "lift"}, (-6, 6)),
     "eye glasses": Item({"front": "grasp", "chest": "grasp"}),
     "hat": Item({"front": "grasp", "chest": "grasp", "up": "grasp"}),
     "shoe": Item({"front": "grasp", "side": "lift"}),
@@ -125,9 +125,7 @@ ITEMS: Mapping[str, Item] = {
     "skateboard": Item({"down": "lift", "front": "lift"}),
     "mouse": Item({"front": "grasp"}),
     "laptop": Item({"tray": "support"}, (75.0, 105.0)),
-    "plate": Item({"tray": "contain"}),
     "tie": Item({"chest": "grasp"}),
-    "clock": Item({"front": "grasp", "chest": "grasp"}),
     "broom": Item({"front": "grasp"}),
 }
 _DEFAULT = Item(_SMALL)
@@ -262,8 +260,8 @@ def _play(stage: Stage, category: str, hand: str) -> None:
     item = ITEMS.get(category, _DEFAULT)
     name = stage.choose(sorted(item.styles))
     style = STYLES[name]
-    take_stance(stage, seated=style.seated)
     prop = stage.bring((category,), f"hold_{hand}", item.styles[name], "grip")
+    take_stance(stage)
     stage.tags["style"] = name
     roll = stage.uniform(*item.roll)
     for _ in range(4):

@@ -20,7 +20,20 @@ Array = NDArray[np.float64]
 _DOWN = np.array([0.0, -1.0, 0.0])
 
 SEATS: tuple[str, ...] = (
-    *("chair", "couch", "bench", "toilet", "bed", "stool", "armchair", "office chair", "suitcase", "dining table"),
+    *(
+        "chair",
+        "couch",
+        "bench",
+        "toilet",
+        "bed",
+        "stool",
+        "armchair",
+        "office chair",
+        "suitcase",
+        "box",
+        "deck chair",
+        "stairs",
+    ),
 )
 _SOFT = {"couch", "bed", "armchair", "sofa"}
 
@@ -69,8 +82,11 @@ def _edge(prop: Prop, seat: Array, sign: float) -> float:
     steps = np.arange(0.0, 0.9, 0.02)
     origins = np.stack([np.full(len(steps), seat[0]), np.full(len(steps), seat[1] + 0.35), seat[2] + sign * steps], 1)
     level = np.abs(first_hits(origins, _DOWN, prop.triangles) - 0.35) < 0.06
-    reached = int(np.argmin(level)) if not level.all() else len(steps)
-    return float(sign * steps[max(reached - 1, 0)])
+    # Slats leave gaps of a few centimetres.
+    found = np.flatnonzero(level)
+    breaks = np.flatnonzero(np.diff(found) > 4)
+    reached = found[breaks[0] if len(breaks) else -1] if len(found) and found[0] < 4 else 0
+    return float(sign * steps[reached])
 
 
 def _lower(stage: Stage, prop: Prop, press: float) -> None:

@@ -8,18 +8,16 @@ from interactvlm.synthesis.stage import Missed, Stage
 __all__ = ["take_stance"]
 
 
-def take_stance(stage: Stage, *, seated: bool = False, calm: bool = False) -> None:
+def take_stance(stage: Stage, *, calm: bool = False) -> None:
     """Stand on the floor in one of many ways.
 
     Args:
         stage: with the actor.
-        seated: reserved for stances on furniture, which templates with two objects play.
         calm: no wide steps and no crouching.
 
     Raises:
         Missed: when the feet do not get to the floor.
     """
-    del seated
     actor = stage.actor
     size = actor.leg_length
     kind = "stand" if calm else stage.choose(("stand", "stand", "stand", "stride", "crouch"))

@@ -35,26 +35,33 @@ def _press_to_body(stage: Stage, prop: Prop, direction: Array, parts: tuple[str,
     prop.shift(direction * (gap + press))
 
 
+def _stand_off(prop: Prop) -> float:
+    """Metres that a backpack's straps stand off from its back."""
+    position, normal, _, _ = prop.anchor("strap")
+    return float(max(((prop.vertices - position) @ normal).max(), 0.0))
+
+
 def put_on_back(stage: Stage, prop: Prop) -> None:
     """A backpack on the back, its own back against the spine."""
     actor = stage.actor
     up, front = actor.axis("spine02", _UP), actor.axis("spine02", _FRONT)
     position = actor.where("upper_back") + up * stage.uniform(-0.12, -0.06) * actor.stature / 1.7
     prop.put("strap", position - 0.1 * front, front, up)
-    _press_to_body(stage, prop, front, ("torso",), 0.015)
+    # The straps stand off from the pack; on a person they lie over the shoulders, and the pack's back on the back.
+    _press_to_body(stage, prop, front, ("torso",), 0.01 + 0.75 * _stand_off(prop))
 
 
 def _play_back(stage: Stage, category: str, hand: str) -> None:
-    take_stance(stage)
     prop = stage.bring((category,), "carry_back", "wear", "strap", soft=True)
+    take_stance(stage)
     put_on_back(stage, prop)
 
 
 def _play_shoulder(stage: Stage, category: str, hand: str) -> None:
     """A bag hanging from a shoulder, against the flank, a hand on it at times."""
     actor = stage.actor
-    take_stance(stage, calm=True)
     prop = stage.bring((category,), f"carry_{hand}_shoulder", "wear", "strap", soft=True)
+    take_stance(stage, calm=True)
     side, sign = side_of(hand)
     # Room for the bag between arm and flank.
     actor.set_angles({"arm_raise" + side: stage.uniform(4, 14), "elbow" + side: stage.uniform(-20, 30)})
@@ -70,28 +77,32 @@ def _play_shoulder(stage: Stage, category: str, hand: str) -> None:
 
 
 def _play_head(stage: Stage, category: str, hand: str) -> None:
-    take_stance(stage)
     prop = stage.bring((category,), "wear_head", "wear", "wear", soft=True)
+    take_stance(stage)
     up, front = stage.actor.axis("head", _UP), stage.actor.axis("head", _FRONT)
     tilt = np.radians(stage.uniform(-8, 10))
     up, front = np.cos(tilt) * up + np.sin(tilt) * front, np.cos(tilt) * front - np.sin(tilt) * up
+    if category == "headphones":
+        # Its springy bow opens to the width of the head; the stiff mesh rests on the crown instead.
+        prop.put("wear", stage.actor.where("crown") + 0.004 * up - 0.02 * front, -up, front)
+        return
     prop.put("wear", stage.actor.where("crown") + 0.05 * up - 0.015 * front, -up, front)
-    _press_to_body(stage, prop, -up, ("head",), 0.006)
+    _press_to_body(stage, prop, -up, ("head",), 0.012)
 
 
 def _play_face(stage: Stage, category: str, hand: str) -> None:
-    take_stance(stage)
     prop = stage.bring((category,), "wear_face", "wear", "wear", soft=True)
+    take_stance(stage)
     up, front = stage.actor.axis("head", _UP), stage.actor.axis("head", _FRONT)
     eyes = stage.actor.where("brow") - 0.02 * stage.actor.stature / 1.7 * up
-    prop.put("wear", eyes + 0.05 * front, -front, up)
-    _press_to_body(stage, prop, -front, ("head",), 0.006)
+    # The temples spring open around the head: only the bridge decides how far it goes.
+    prop.put("wear", eyes + 0.014 * front, -front, up)
 
 
 def _play_neck(stage: Stage, category: str, hand: str) -> None:
     """A tie from the collar down the chest."""
-    take_stance(stage)
     prop = stage.bring((category,), "wear_neck", "wear", "wear", soft=True)
+    take_stance(stage)
     lean = np.radians(stage.uniform(4, 10))
     up, front = stage.actor.axis("spine02", _UP), stage.actor.axis("spine02", _FRONT)
     up, front = np.cos(lean) * up - np.sin(lean) * front, np.cos(lean) * front + np.sin(lean) * up
@@ -104,9 +115,9 @@ def _play_neck(stage: Stage, category: str, hand: str) -> None:
 def _play_on_head(stage: Stage, category: str, hand: str) -> None:
     """A load balanced on the head, one hand holding it."""
     actor = stage.actor
+    prop = stage.bring((category,), "carry_head", "support")
     take_stance(stage, calm=True)
     actor.set_angles({"neck_nod": 0, "neck_tilt": 0, "neck_turn": stage.normal(0, 10)})
-    prop = stage.bring((category,), "carry_head", "support")
     prop.pose = turned_about_y(stage.uniform(-180, 180))
     middle = (prop.vertices.min(axis=0) + prop.vertices.max(axis=0)) / 2
     crown = actor.where("crown")
@@ -150,12 +161,12 @@ CARRY_BACK = Template(
     play=_play_back,
     touching=lambda hand: {0: (("torso",),)},
     only=lambda hand: {0: ("torso", "hips", "head", "left arm", "right arm", "left forearm", "right forearm")},
-    deepest=0.03,
+    deepest=0.05,
 )
 CARRY_SHOULDER = Template(
     name="carry_shoulder",
     share=1.0,
-    categories=("handbag", "backpack"),
+    categories=("handbag",),
     play=_play_shoulder,
     touching=lambda hand: {0: (("torso", "hips", f"{hand} thigh", f"{hand} arm"),)},
     hands=("left", "right"),
