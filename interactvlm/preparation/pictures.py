@@ -39,10 +39,8 @@ def mask_png(targets: MaskTargets, values: NDArray[np.floating], *, corners: int
         corners: vertices of a pixel's triangle that must be in contact: 2, or 3 as older checkpoints.
 
     Raises:
-        InputError: the values are not of this surface, or `corners` is neither 2 nor 3.
+        InputError: the values are not of this surface.
     """
-    if corners not in (2, 3):
-        raise InputError("corners", f"is {corners}; a pixel counts from 2 or from 3 vertices in contact")
     target = targets(values, corners=corners).numpy()
     pixels = np.where(target == IGNORE, OUTSIDE, np.rint(target * _FULL)).astype(np.uint8)
     out = io.BytesIO()

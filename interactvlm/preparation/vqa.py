@@ -25,7 +25,15 @@ from interactvlm.preparation.endpoint import ChatEndpoint
 from interactvlm.types import Task
 from interactvlm.vlm.tokens import CONTACT_TOKENS
 
-__all__ = ["VQA_FIELDS", "VQA_QUESTIONS", "AnsweredSample", "VisualQuestions", "main_object", "parse_answers", "parts_question"]
+__all__ = [
+    "VQA_FIELDS",
+    "VQA_QUESTIONS",
+    "AnsweredSample",
+    "VisualQuestions",
+    "main_object",
+    "parse_answers",
+    "parts_question",
+]
 
 VQA_FIELDS = ("person", "body parts", "interaction", "object", "object parts")
 """The five fields, as `TextAnswer.field` names them."""

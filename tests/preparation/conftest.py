@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.datasets.fixtures import damon, lemon, piad, pico
 from tests.preparation.stub_endpoint import Stub, served
+
+__all__ = ["damon", "lemon", "piad", "pico", "stub", "time"]
 
 
 @pytest.fixture

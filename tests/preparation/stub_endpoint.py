@@ -61,7 +61,8 @@ def served(stub: Stub) -> Iterator[Stub]:
                 stub.requests.append(request)
                 stub.headers.append(dict(self.headers))
                 stub.paths.append(self.path)
-                reply = stub.script.pop(0) if stub.script else stub.otherwise(request)
+                reply = stub.script.pop(0) if stub.script else None
+            reply = reply or stub.otherwise(request)
             if reply.drop:
                 self.close_connection = True
                 return

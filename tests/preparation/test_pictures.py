@@ -56,11 +56,6 @@ def test_heat_of_points(tmp_path) -> None:
     assert (found[~views.valid] == -1).all()
 
 
-def test_corners_are_two_or_three(cube) -> None:
-    with pytest.raises(InputError, match="corners: is 1; a pixel counts from 2 or from 3"):
-        mask_png(MaskTargets(cube, SIZE), np.zeros(8, dtype=np.float32), corners=1)
-
-
 def test_files_that_are_no_masks(tmp_path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         read_mask(tmp_path / "none.png")
