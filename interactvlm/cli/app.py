@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from interactvlm.cli import checkpoints, evaluate, info, predict, prepare, synthesise, train, up
+from interactvlm.cli import ablate, checkpoints, evaluate, info, predict, prepare, synthesise, train, up
 from interactvlm.cli.console import console
 from interactvlm.errors import InteractVLMError
 
@@ -31,6 +31,7 @@ app.command("synthesise")(synthesise.synthesise)
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("ablate")(ablate.ablate)
 app.command("info")(info.info)
 app.command("setup-nano")(info.setup_nano)
 

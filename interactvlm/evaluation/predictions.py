@@ -140,7 +140,8 @@ class PredictionStore:
 
 
 def write_file(file: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all; its folder is made where it is missing."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     scratch = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         scratch.write_bytes(content)
