@@ -19,7 +19,7 @@ import grpc
 from opentelemetry.trace import Span
 from opentelemetry.trace.status import StatusCode as SpanStatus
 
-from interactvlm.errors import CancelledError, DeadlineExceededError, InputError, InteractVLMError
+from interactvlm.errors import CancelledError, CheckpointError, DeadlineExceededError, InputError, InteractVLMError
 from interactvlm.stages import CallContext
 from services.runtime import metrics
 from services.runtime.admission import Admission
@@ -209,6 +209,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             _log.error("a call failed unexpectedly", exc_info=error, extra={"fields": {"method": turn.method}})
             if not isinstance(error, Exception):
                 raise error
+        elif isinstance(error, CheckpointError):
+            _log.error("a checkpoint cannot be used: %s", error, extra={"fields": {"method": turn.method}})
         status = to_status(error, request_id=turn.request_id)
         code = _CODES[status.code]
         self._record(turn, code.name, reason_of(error))

@@ -84,14 +84,17 @@ def reason_of(error: BaseException) -> str:
 def to_status(error: BaseException, *, request_id: str = "") -> status_pb2.Status:
     """The `google.rpc.Status` a client gets for an exception.
 
-    Only deliberate errors (`InteractVLMError`) keep their message; others may quote contents or paths.
+    Only deliberate errors (`InteractVLMError`) keep their message; others may quote contents or paths. What is wrong
+    with a checkpoint is the operator's affair, too: it names folders of the server.
     """
     if isinstance(error, StageError):
         return error.status
     deliberate = isinstance(error, InteractVLMError)
     code_name = getattr(error, "grpc_code", "INTERNAL") if deliberate else "INTERNAL"
-    message = str(error) if deliberate else "the server failed; the operator finds the cause under the request id"
-    message = message[:_LONGEST_MESSAGE]
+    message = str(error)[:_LONGEST_MESSAGE]
+    if isinstance(error, CheckpointError) or not deliberate:
+        what = "its checkpoint cannot be used" if deliberate else "the server failed"
+        message = f"{what}; the operator finds the cause under the request id"
     info = error_details_pb2.ErrorInfo(domain=DOMAIN, reason=reason_of(error))
     if isinstance(error, ServiceError):
         info.metadata.update(error.metadata)

@@ -156,8 +156,10 @@ async def _(world: World) -> ServerError:
 async def _(world: World) -> ServerError:
     """An engine finds a part of its checkpoint damaged when it first reads it."""
     room = await world.build()
-    room.vlm.failure = CheckpointError("encoder.safetensors", "ends early")
-    return await world.predict(room)
+    room.vlm.failure = CheckpointError("/srv/models/encoder.safetensors", "ends early")
+    refused = await world.predict(room)
+    assert "/srv" not in str(refused)
+    return refused
 
 
 @way("DEPENDENCY_MISSING")
