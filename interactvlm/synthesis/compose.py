@@ -82,7 +82,7 @@ def _draw(rng: np.random.Generator, split: str, template: str, category: str, ha
     for one in TEMPLATES:
         if template and one.name != template:
             continue
-        categories = [name for name in one.categories if _allowed(name, split)]
+        categories = [name for name in one.categories if _allowed(name, split, one.needs)]
         if category:
             categories = [name for name in categories if name == category]
         if categories or (not one.categories and split != "unseen" and not category):
@@ -96,10 +96,13 @@ def _draw(rng: np.random.Generator, split: str, template: str, category: str, ha
     return played, drawn, sides[int(rng.integers(len(sides)))]
 
 
-def _allowed(name: str, split: str) -> bool:
-    if not _sources(name, split):
+@cache
+def _allowed(name: str, split: str, needs: tuple[str, ...]) -> bool:
+    """Whether a category may be the main object of a split: present, seen or unseen as it should be, and fit for it."""
+    if (name in UNSEEN_CATEGORIES) != (split == "unseen"):
         return False
-    return (name in UNSEEN_CATEGORIES) == (split == "unseen")
+    some = _sources(name, split)[:4]
+    return any(all(anchor in object_for(source).anchors for anchor in needs) for source in some)
 
 
 @cache

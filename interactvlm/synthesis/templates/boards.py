@@ -198,6 +198,7 @@ STAND_ON = Template(
     share=2.2,
     categories=("skateboard", "snowboard", "surfboard"),
     play=_play_board,
+    needs=("deck_front", "deck_back"),
     touching=lambda hand: {0: (("left foot",), ("right foot",))},
     only=lambda hand: {0: ("left foot", "right foot", "left leg", "right leg")},
 )
@@ -206,6 +207,7 @@ SKI = Template(
     share=1.2,
     categories=("skis",),
     play=_play_ski,
+    needs=("foot_left", "foot_right"),
     touching=lambda hand: {0: (("left foot",), ("right foot",))},
     only=lambda hand: {0: ("left foot", "right foot", "left leg", "right leg")},
 )
@@ -214,6 +216,7 @@ SHOES = Template(
     share=0.7,
     categories=("shoe",),
     play=_play_shoes,
+    needs=("foot_left", "foot_right"),
     touching=lambda hand: {0: (("left foot",), ("right foot",))},
     only=lambda hand: {0: ("left foot", "right foot", "left leg", "right leg")},
     deepest=0.08,
@@ -223,6 +226,7 @@ RIDE_ON = Template(
     share=2.2,
     categories=("bicycle", "motorcycle"),
     play=_play_ride,
+    needs=("saddle", "handlebar_left", "handlebar_right", "pedal_left", "pedal_right"),
     touching=_riding,
     deepest=0.04,
 )

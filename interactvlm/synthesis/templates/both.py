@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from interactvlm.synthesis.actor import ARMS, TRUNK
+from interactvlm.synthesis.actor import ARMS, TRUNK, side_of
 from interactvlm.synthesis.prop import Prop
 from interactvlm.synthesis.solve import PALM_PRESS, close_hand, open_hand, palm_gap
 from interactvlm.synthesis.stage import Missed, Stage
@@ -59,7 +59,7 @@ def meet_hands(
     stage: Stage,
     prop: Prop,
     *,
-    free: tuple[str, ...] = ARMS,
+    bend: bool = False,
     on_bar: bool = False,
     swapped: bool = False,
     limit: float = 0.06,
@@ -69,7 +69,7 @@ def meet_hands(
     Args:
         stage: with the actor.
         prop: where it is.
-        free: what may move.
+        bend: whether the trunk may bend to help.
         on_bar: the hands grip bars and may turn about them; else palms lie flat against the surface.
         swapped: the left hand takes "grip_right".
         limit: metres that may be missed.
@@ -87,8 +87,13 @@ def meet_hands(
             if on_bar:
                 actor.reach(targets, hand, position - radius * normal, gap=radius + extra[hand], lateral=direction)
             else:
-                actor.reach(targets, hand, position, gap=extra[hand], palm=-normal, lateral=direction)
-        missed = actor.solve(targets, free, stiffness=0.005, iterations=35)
+                actor.reach(targets, hand, position, gap=extra[hand], palm=-normal)
+                # Fingers forward, as far as the grip lets them.
+                bone, frame = "wrist" + side_of(hand)[0], actor.marks.hands[side_of(hand)[0]]
+                targets.direction(bone, frame.along, np.array([0.0, 0.15, 1.0]), weight=0.03)
+        missed = actor.solve(targets, ARMS, stiffness=0.005, iterations=30)
+        if missed > 0.02 and bend:
+            missed = actor.solve(targets, ARMS + TRUNK, stiffness=0.01, iterations=30)
         if attempt == 0:
             for hand in ("left", "right"):
                 open_hand(actor, hand)
@@ -127,14 +132,17 @@ def _carry(stage: Stage, prop: Prop) -> None:
     turn = -np.arctan2(-across[2], across[0])
     prop.pose = _about_y(turn) @ prop.pose
     tilt = stage.uniform(-12, 12)
-    height = stage.uniform(-0.05, 0.28)
+    height = stage.uniform(-0.08, 0.22)
     middle = (prop.anchor("grip_left")[0] + prop.anchor("grip_right")[0]) / 2
     chest = actor.where("spine03") + np.array([0.0, height * size, 0.0])
+    # It may hide the chest, not the face.
+    above = float(prop.vertices[:, 1].max() - middle[1])
+    chest[1] = min(chest[1], max(float(actor.where("neck01")[1]) - above, float(actor.where("spine05")[1])))
     depth = float(middle[2] - prop.vertices[:, 2].min())
     ahead = depth + (0.14 + stage.uniform(0.03, 0.16)) * size
     prop.shift(chest + np.array([stage.uniform(-0.04, 0.04), 0.0, ahead]) - middle)
     prop.pose = _pivot(prop.pose, chest + np.array([0.0, 0.0, ahead]), tilt)
-    meet_hands(stage, prop, free=ARMS + TRUNK)
+    meet_hands(stage, prop, bend=True)
     if stage.chance(0.5):
         actor.look((prop.vertices.min(axis=0) + prop.vertices.max(axis=0)) / 2)
 
@@ -168,7 +176,7 @@ def _swing(stage: Stage, prop: Prop) -> None:
     pose[:3, 3] = grip - turn @ middle
     prop.pose = pose @ prop.pose
     actor.set_angles({"spine_twist": sign * stage.uniform(0, 25)})
-    meet_hands(stage, prop, on_bar=True, free=ARMS + TRUNK, swapped=sign > 0)
+    meet_hands(stage, prop, on_bar=True, bend=True, swapped=sign > 0)
     stage.tags["style"] = kind
     actor.look(chest + np.array([-sign * 1.5, 0.0, 2.0]))
 
@@ -210,6 +218,7 @@ BOTH = Template(
     share=3.0,
     categories=tuple(_ITEMS),
     play=_play,
+    needs=("grip_left", "grip_right"),
     touching=_hands,
     hands=("both",),
     deepest=0.02,

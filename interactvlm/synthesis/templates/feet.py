@@ -76,6 +76,7 @@ KICK = Template(
     share=1.0,
     categories=("sports ball",),
     play=_play,
+    needs=("kick",),
     touching=lambda hand: {0: ((f"{hand} foot",),)},
     only=lambda hand: {0: (f"{hand} foot", f"{hand} leg")},
     hands=("left", "right"),

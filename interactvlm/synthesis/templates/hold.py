@@ -307,6 +307,7 @@ HOLD = Template(
     share=6.0,
     categories=tuple(ITEMS),
     play=_play,
+    needs=("grip",),
     touching=_parts,
     only=_only,
     hands=("left", "right"),

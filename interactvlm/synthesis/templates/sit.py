@@ -35,7 +35,7 @@ SEATS: tuple[str, ...] = (
         "stairs",
     ),
 )
-_SOFT = {"couch", "bed", "armchair", "sofa"}
+_SOFT = {"couch", "bed"}
 
 
 def sit_down(stage: Stage, prop: Prop, *, soft: bool, lean: float = 0.5) -> None:
@@ -67,6 +67,10 @@ def sit_down(stage: Stage, prop: Prop, *, soft: bool, lean: float = 0.5) -> None
     # Knees a little over the front edge, but the buttocks (a hand behind the hip joint) on the seat.
     ahead = max(front - thigh + stage.uniform(0.04, 0.1), rear + 0.11 * thigh / 0.42 + stage.uniform(0.0, 0.05))
     actor.pose.place[:] = (side, seat[1] + 0.3, ahead)
+    actor.pose.place[1] = seat[1] + 0.095 * actor.stature / 1.7
+    blocked = settle(actor, prop, np.array([0.0, 0.0, -1.0]), ("hips",), press=0.0, back=0.25)
+    actor.pose.place[2] += max(0.012 - blocked, 0.0)
+    actor.pose.place[1] = seat[1] + 0.3
     press = 0.03 if soft else 0.014
     _lower(stage, prop, press)
     _feet(stage, prop, seat[1])
@@ -85,7 +89,7 @@ def _edge(prop: Prop, seat: Array, sign: float) -> float:
     # Slats leave gaps of a few centimetres.
     found = np.flatnonzero(level)
     breaks = np.flatnonzero(np.diff(found) > 4)
-    reached = found[breaks[0] if len(breaks) else -1] if len(found) and found[0] < 4 else 0
+    reached = found[breaks[0] if len(breaks) else -1] if len(found) and found[0] < 12 else 0
     return float(sign * steps[reached])
 
 
@@ -109,6 +113,12 @@ def _feet(stage: Stage, prop: Prop, height: float) -> None:
     actor = stage.actor
     del prop
     if height > 0.62 * actor.leg_length:
+        targets = actor.targets()
+        for side in (".L", ".R"):
+            knee = actor.where("lowerleg01" + side)
+            knee[1] = height + 0.06 * actor.stature / 1.7
+            targets.point("lowerleg01" + side, knee, weight=(0.2, 1.0, 0.2))
+        actor.solve(targets, LEGS, stiffness=0.005)
         return
     before = actor.pose.copy()
     targets = actor.targets()
@@ -220,7 +230,8 @@ SIT_ON = Template(
     share=3.0,
     categories=SEATS,
     play=_play_sit,
-    touching=lambda hand: {0: (("hips", "left thigh", "right thigh"),)},
+    needs=("seat",),
+    touching=lambda hand: {0: (("hips",), ("left thigh", "right thigh"))},
     deepest=0.045,
 )
 LIE = Template(
@@ -228,6 +239,7 @@ LIE = Template(
     share=1.2,
     categories=("bed", "couch", "bench", "surfboard"),
     play=_play_lie,
+    needs=("lie",),
     touching=lambda hand: {0: (("torso",), ("left thigh", "right thigh", "hips"))},
     deepest=0.07,
 )

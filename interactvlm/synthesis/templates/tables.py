@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 _DOWN = np.array([0.0, -1.0, 0.0])
 _FRONT = np.array([0.0, 0.0, 1.0])
-_CHAIRS = ("chair", "chair", "couch", "bench", "toilet", "armchair", "office chair", "stool")
+_CHAIRS = ("chair", "couch", "bench", "toilet", "stool", "bed", "deck chair")
 
 
 def face_away(prop: Prop, anchor: str) -> None:
@@ -33,7 +33,7 @@ def face_away(prop: Prop, anchor: str) -> None:
 
 def _seat(stage: Stage, categories: tuple[str, ...]) -> Prop:
     prop = stage.bring(categories, "sit", "sit", "seat")
-    soft = prop.model.category in ("couch", "armchair", "bed")
+    soft = prop.model.category in ("couch", "bed")
     if soft:
         stage.soft.add(len(stage.props) - 1)
     sit_down(stage, prop, soft=soft, lean=0.3)
@@ -91,7 +91,7 @@ def _play_type(stage: Stage, category: str, hand: str) -> None:
     actor = stage.actor
     prop = stage.bring((category,), "type", "press", "top")
     table = stage.bring(("dining table", "desk", "table"), "support", "support", "top")
-    seat = stage.bring(("chair", "office chair", "stool"), "sit", "sit", "seat")
+    seat = stage.bring(("chair", "stool"), "sit", "sit", "seat")
     sit_down(stage, seat, soft=False, lean=0.0)
     face_away(table, "top")
     low, high = table.vertices.min(axis=0), table.vertices.max(axis=0)
@@ -125,7 +125,7 @@ def _play_type_lap(stage: Stage, category: str, hand: str) -> None:
     """A laptop on the thighs of a sitting person."""
     actor = stage.actor
     prop = stage.bring((category,), "type_lap", "press", "top")
-    _seat(stage, ("chair", "couch", "bench", "armchair"))
+    _seat(stage, ("chair", "couch", "bench", "bed"))
     face_away(prop, "top")
     hip, knee = actor.where("upperleg01.L"), actor.where("lowerleg01.L")
     low, high = prop.vertices.min(axis=0), prop.vertices.max(axis=0)
@@ -215,6 +215,7 @@ SIT_HOLD = Template(
     share=2.5,
     categories=tuple(name for name, item in ITEMS.items() if any(STYLES[s].seated for s in item.styles)),
     play=_play_sit_hold,
+    needs=("grip",),
     touching=lambda hand: {0: ((f"{hand} hand",),), 1: (("hips", "left thigh", "right thigh"),)},
     hands=("left", "right"),
     deepest=0.035,
@@ -224,6 +225,7 @@ TYPE = Template(
     share=1.4,
     categories=("laptop", "keyboard"),
     play=_play_type,
+    needs=("top",),
     touching=lambda hand: {0: (("left hand",), ("right hand",)), 2: (("hips", "left thigh", "right thigh"),)},
     only=lambda hand: {0: ("left hand", "right hand", "left forearm", "right forearm")},
     hands=("both",),
@@ -234,6 +236,7 @@ TYPE_LAP = Template(
     share=0.9,
     categories=("laptop",),
     play=_play_type_lap,
+    needs=("top",),
     touching=lambda hand: {0: (("left hand",), ("right hand",), ("left thigh", "right thigh"))},
     hands=("both",),
     deepest=0.035,
@@ -241,8 +244,9 @@ TYPE_LAP = Template(
 LEAN = Template(
     name="lean",
     share=1.2,
-    categories=("dining table", "table", "desk", "sink", "oven", "refrigerator", "bed", "couch", "bench", "chair"),
+    categories=("dining table", "table", "desk", "sink", "oven", "railing", "shelf", "cabinet"),
     play=_play_lean,
+    needs=("top",),
     touching=lambda hand: {0: tuple((f"{one} hand",) for one in (("left", "right") if hand == "both" else (hand,)))},
     hands=("left", "right", "both"),
     deepest=0.025,
@@ -253,18 +257,16 @@ PUSH = Template(
     categories=(
         "refrigerator",
         "car",
-        "suitcase",
-        "couch",
-        "cart",
         "shopping cart",
         "stroller",
+        "wheelbarrow",
         "door",
-        "truck",
-        "bus",
-        "wheelchair",
-        "boat",
+        "cabinet",
+        "dining table",
+        "desk",
     ),
     play=_play_push,
+    needs=("push",),
     touching=lambda hand: {0: (("left hand",), ("right hand",))},
     hands=("both",),
     deepest=0.025,
