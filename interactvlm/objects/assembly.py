@@ -21,7 +21,7 @@ _FINE_ENOUGH = 1 / 40
 #: Decimals of metres: what two machines' sines may differ by is rounded away, so that content hashes agree.
 _DECIMALS = 5
 
-Vector = Sequence[float]
+Vector = Sequence[float] | Array
 
 
 class Shape:

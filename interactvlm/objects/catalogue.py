@@ -11,6 +11,7 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from interactvlm.errors import InputError
 from interactvlm.geometry.load import load_mesh
@@ -18,6 +19,11 @@ from interactvlm.geometry.mesh import Mesh
 from interactvlm.objects.anchors import Anchor, ObjectModel
 
 __all__ = ["CatalogueEntry", "catalogue_model", "load_catalogue", "load_object"]
+
+_LINEAR = np.arange(256) / 255
+_SRGB = np.round(255 * np.where(_LINEAR <= 0.0031308, 12.92 * _LINEAR, 1.055 * _LINEAR ** (1 / 2.4) - 0.055)).astype(
+    np.uint8
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,9 @@ def load_object(object_id: str) -> Mesh:
     content = _folder().joinpath(entry.file).read_bytes()
     if hashlib.sha256(content).hexdigest() != entry.sha256:
         raise InputError(entry.file, "is not the file that the catalogue lists (its sha256 differs): install anew")
-    return load_mesh(content, file_type="glb")
+    mesh = load_mesh(content, file_type="glb")
+    # glTF keeps vertex colours in linear light; everywhere else they are sRGB.
+    return Mesh(mesh.vertices, mesh.faces, None if mesh.vertex_colors is None else _SRGB[mesh.vertex_colors])
 
 
 def catalogue_model(object_id: str) -> ObjectModel:
@@ -81,8 +89,8 @@ def catalogue_model(object_id: str) -> ObjectModel:
     """
     entry = _entry(object_id)
     anchors = {
-        name: Anchor(*(np.array(value, dtype=np.float64) for value in vectors), radius=radius)
-        for name, (*vectors, radius) in entry.anchors.items()
+        name: Anchor(_vector(position), _vector(normal), _vector(direction), radius)
+        for name, (position, normal, direction, radius) in entry.anchors.items()
     }
     return ObjectModel(f"catalogue/{object_id}", entry.category, load_object(object_id), anchors)
 
@@ -92,6 +100,10 @@ def _entry(object_id: str) -> CatalogueEntry:
     if found is None:
         raise InputError("object", f"is {object_id!r}; the catalogue has no such entry")
     return found
+
+
+def _vector(values: Any) -> NDArray[np.float64]:
+    return np.array(values, dtype=np.float64)
 
 
 def _folder() -> Any:

@@ -119,7 +119,7 @@ transport
   car | 4.3 | .4 | automobile, sedan, vehicle, auto, hatchback
   motorcycle | 2.04 | .12 | motorbike, bike, scooter, moped, motor cycle, chopper
   train | 15.0 | 4.0 | railway train, locomotive, rail car, tram, railway carriage
-  truck | 6.0 | 1.5 | lorry, pickup, delivery truck, van, heavy goods vehicle
+  truck | 8.0 | 4.0 | lorry, pickup, delivery truck, van, heavy goods vehicle
 """
 
 #: Categories beyond DAMON's, in the same layout.
@@ -128,15 +128,15 @@ furniture
   stool | .55 | .14 | bar stool, footstool, small stool, kitchen stool, tabouret
   table | .85 | .20 | coffee table, side table, bedside table, end table, small table, nightstand
   shelf | 1.6 | .45 | bookshelf, bookcase, shelves, shelving, rack
-  cabinet | .95 | .35 | cupboard, chest of drawers, sideboard, dresser, kitchen cabinet, drawers
+  cabinet | 1.0 | .35 | cupboard, chest of drawers, sideboard, dresser, kitchen cabinet, drawers
   wardrobe | 1.95 | .25 | closet, armoire, clothes closet, clothes cupboard, tall cabinet
-  lamp | .80 | .50 | floor lamp, table lamp, desk lamp, lantern, light
+  lamp | .60 | .30 | floor lamp, table lamp, desk lamp, lantern, light
   deck chair | 1.3 | .3 | sun lounger, lounger, lawn chair, folding chair, beach chair
 accessory
   headphones | .19 | .02 | headset, earphones, earmuffs, ear phones, pair of headphones
 everyday-objects
-  box | .44 | .10 | cardboard box, carton, package, parcel, crate, packing box
-  trash can | .50 | .15 | dustbin, bin, garbage can, waste basket, rubbish bin, wastebasket
+  box | .60 | .18 | cardboard box, carton, package, parcel, crate, packing box
+  trash can | .42 | .1 | dustbin, bin, garbage can, waste basket, rubbish bin, wastebasket
   guitar | 1.0 | .06 | electric guitar, acoustic guitar, bass guitar, bass, string instrument
   ladder | 2.0 | .3 | step ladder, stepladder, folding ladder, steps, aluminium ladder
 sports
@@ -147,7 +147,7 @@ transport
   wheelbarrow | 1.4 | .15 | barrow, garden cart, hand cart, pushcart, garden barrow
 other
   swing | 2.2 | .3 | playground swing, swing seat, swing set, garden swing, child's swing
-  railing | 1.2 | .6 | handrail, fence, banister, guard rail, balustrade, barrier
+  railing | 1.9 | .3 | handrail, fence, banister, guard rail, balustrade, barrier
   stairs | 2.5 | .8 | staircase, steps, stairway, flight of stairs, stairwell
 """
 

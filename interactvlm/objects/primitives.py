@@ -147,7 +147,9 @@ def ellipsoid(radii: Sequence[float], colour: Colour, *, sides: int = 16) -> Par
     return replace(ball, vertices=ball.vertices * np.asarray(radii, dtype=np.float64))
 
 
-def rod(start: Sequence[float], end: Sequence[float], radius: float | tuple[float, float], colour: Colour) -> Part:
+def rod(
+    start: Sequence[float] | Array, end: Sequence[float] | Array, radius: float | tuple[float, float], colour: Colour
+) -> Part:
     """A straight round rod, tapering where two radii are given."""
     ends = radius if isinstance(radius, tuple) else (radius, radius)
     return tube(np.array([start, end], dtype=np.float64), ends, colour, sides=8)

@@ -54,7 +54,7 @@ def laptop(rng: np.random.Generator) -> Shape:
     )
     lid = box((wide, 0.008, deep), shell, corner=0.01, bevel=0.002).moved(z=-deep / 2)
     screen = box((wide * 0.93, 0.002, deep * 0.88), any_colour((0.2, 0.3, 0.45), rng, 0.15)).moved(
-        y=0.0075, z=-deep / 2
+        y=-0.0015, z=-deep / 2
     )
     for part in (lid, screen):
         # The lid lies shut upside down over the keys; opening turns it about the hinge.
