@@ -102,7 +102,7 @@ class ChatEndpoint:
 
     Args:
         endpoint: where.
-        sleep: waits some seconds (`time.sleep`).
+        sleep: waits some seconds; None: until `give_up` at most.
         clock: seconds that only grow (`time.monotonic`).
     """
 
@@ -110,15 +110,20 @@ class ChatEndpoint:
         self,
         endpoint: Endpoint,
         *,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.endpoint = endpoint
-        self._sleep = sleep
+        self._given_up = threading.Event()
+        self._sleep = sleep or self._given_up.wait
         self._clock = clock
         self._lock = threading.Lock()
         self._not_before = 0.0
         self._opener = urllib.request.build_opener(_NoRedirects)
+
+    def give_up(self) -> None:
+        """End all waiting: calls that are not under way fail, those that are (and will be billed) may finish."""
+        self._given_up.set()
 
     def complete(self, messages: list[dict[str, Any]], *, max_tokens: int) -> Completion:
         """One chat completion, greedy, as JSON.
@@ -129,7 +134,7 @@ class ChatEndpoint:
 
         Raises:
             EndpointError: the service refuses for good, asks for more than ten minutes' patience, or failed
-                `attempts` times.
+                `attempts` times; or `give_up` was called.
         """
         request = json.dumps(
             {
@@ -181,6 +186,8 @@ class ChatEndpoint:
 
     def _wait_for_turn(self) -> None:
         while True:
+            if self._given_up.is_set():
+                raise self._error("was given up")
             with self._lock:
                 wait = self._not_before - self._clock()
             if wait <= 0:

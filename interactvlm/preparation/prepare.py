@@ -181,6 +181,9 @@ def _answered(
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+        except BaseException:
+            questions.give_up()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)  # what is under way is paid: let it be kept
 

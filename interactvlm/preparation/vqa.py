@@ -89,6 +89,10 @@ class VisualQuestions:
         self._chat = chat
         self._store = store
 
+    def give_up(self) -> None:
+        """Wait for the endpoint no longer; see `ChatEndpoint.give_up`."""
+        self._chat.give_up()
+
     def answer(self, sample: ContactSample, *, parts: tuple[str, ...] = ()) -> AnsweredSample:
         """The sample with five more texts, from the store or else from the endpoint.
 
@@ -105,7 +109,7 @@ class VisualQuestions:
         request = _request(sample, name, parts)
         asked = (hashlib.sha256(sample.photo).hexdigest(), request, self._chat.endpoint.model)
         key = hashlib.sha256("\0".join(asked).encode()).hexdigest()
-        kept = self._store.get(key)
+        kept = self._kept(key)
         requests = tokens = 0
         while kept is None:
             completion = self._chat.complete(_messages(request, _small_jpeg(sample)), max_tokens=_MAX_TOKENS)
@@ -126,6 +130,15 @@ class VisualQuestions:
             for field in VQA_FIELDS
         )
         return AnsweredSample(replace(sample, texts=sample.texts + texts), "", requests, tokens)
+
+    def _kept(self, key: str) -> dict[str, Any] | None:
+        """What the store has under a key; None for what nobody here wrote."""
+        kept = self._store.get(key)
+        if kept is None or isinstance(kept.get("problem"), str):
+            return kept
+        answers = kept.get("answers")
+        whole = isinstance(answers, dict) and all(isinstance(answers.get(field), str) for field in VQA_FIELDS)
+        return kept if whole else None
 
 
 def main_object(sample: ContactSample) -> str:

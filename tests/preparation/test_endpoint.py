@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import threading
 import time as real_time
 from dataclasses import replace
 
@@ -142,6 +143,26 @@ def test_any_json_is_an_answer_or_one_sentence(stub, chat, content, status) -> N
         text = str(error)
     assert "\n" not in text or status == 200
     assert KEY not in text
+
+
+def test_who_gives_up_waits_no_longer(stub) -> None:
+    chat = ChatEndpoint(Endpoint(stub.url, "m"))
+    stub.script = [Reply(429, headers={"Retry-After": "500"})]
+    failed: list[str] = []
+
+    def ask() -> None:
+        with pytest.raises(EndpointError) as caught:
+            chat.complete(HELLO, max_tokens=9)
+        failed.append(str(caught.value))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    while not stub.paid:
+        real_time.sleep(0.01)
+    chat.give_up()
+    asking.join(timeout=30)
+    assert failed == [f"{stub.url}: was given up"]
+    assert stub.paid == 1
 
 
 def test_an_endless_answer(stub, chat) -> None:

@@ -106,6 +106,14 @@ def test_a_service_that_ends_keeps_what_was_paid(stub, questions) -> None:
     assert questions().answer(SAMPLE).requests == 0
 
 
+def test_answers_that_somebody_edited_are_asked_for_again(stub, questions, tmp_path) -> None:
+    questions().answer(SAMPLE)
+    path = tmp_path / "answers.jsonl"
+    path.write_text(path.read_text().replace('"person"', '"somebody"'))
+    assert questions().answer(SAMPLE).requests == 1
+    assert stub.paid == 2
+
+
 def test_the_person_is_pointed_at(stub, questions) -> None:
     questions().answer(replace(SAMPLE, person=Box(-30, 90, 600, 2000)))
     assert "box (left, top, right, bottom) 0%, 10%, 50%, 100%" in stub.requests[0]["messages"][0]["content"][0]["text"]
