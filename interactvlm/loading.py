@@ -129,6 +129,8 @@ def load_body(opened: OpenedCheckpoint) -> tuple[Path | None, BodyTemplate]:
     if config.body_topology == "anny":
         return None, load_template("anny")
     given = Path(settings.body) if settings.body else find_body_folder(opened.folder)
+    if given is None and not config.has_human_head:
+        return None, load_template("anny")  # nothing is ever answered on it
     if given is None:
         raise CheckpointError(
             opened.folder,

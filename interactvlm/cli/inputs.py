@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interactvlm.errors import InputError, QuestionError
+from interactvlm.errors import InputError, MeshError, QuestionError
 from interactvlm.pipeline import ObjectQuery
 from interactvlm.types import Box, LargestPerson, PersonSelector, PointOnPerson, WholePhoto
 from interactvlm.vlm.prompts import check_object_name
@@ -82,7 +82,7 @@ def parse_objects(names: Sequence[str], meshes: Sequence[str]) -> list[ObjectQue
 
 
 def _load_surface(path: Path) -> Mesh | PointCloud:
-    from interactvlm.geometry.load import MESH_TYPES, load_mesh, load_point_cloud
+    from interactvlm.geometry.load import MESH_TYPES, POINT_TYPES, load_mesh, load_point_cloud
     from interactvlm.geometry.official_object import load_official_object
 
     if path.is_dir():
@@ -90,4 +90,7 @@ def _load_surface(path: Path) -> Mesh | PointCloud:
     file_type = path.suffix.lower().removeprefix(".")
     if file_type in MESH_TYPES:
         return load_mesh(path, file_type=file_type)
-    return load_point_cloud(path, file_type=file_type)
+    if file_type in POINT_TYPES:
+        return load_point_cloud(path, file_type=file_type)
+    known = f"meshes are read from {', '.join(MESH_TYPES)}, point clouds from {', '.join(POINT_TYPES)}"
+    raise MeshError(path.name, f"is of type {file_type!r}; {known}")

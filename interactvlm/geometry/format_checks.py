@@ -194,6 +194,8 @@ def _glb_chunks(field: str, data: bytes) -> tuple[dict[str, Any], bytes]:
 def _check_gltf(field: str, document: dict[str, Any], buffer_size: int, limits: MeshLimits) -> None:
     if document.get("extensionsRequired"):
         raise MeshError(field, f"needs the glTF extensions {', '.join(map(str, document['extensionsRequired']))[:80]}")
+    if not document.get("meshes"):
+        raise MeshError(field, "has no mesh")
     buffers = document.get("buffers", [])
     if len(buffers) != 1 or "uri" in buffers[0]:
         raise MeshError(field, "keeps its buffers outside the file; only one embedded buffer is read")
@@ -209,8 +211,6 @@ def _check_gltf(field: str, document: dict[str, Any], buffer_size: int, limits: 
             raise MeshError(field, f"declares an accessor of {count} elements; the limit is {3 * limits.max_faces}")
         if "sparse" in accessor or "bufferView" not in accessor:
             raise MeshError(field, "has a sparse accessor; only plain ones are read")
-    if not document.get("meshes"):
-        raise MeshError(field, "has no mesh")
 
     def size_of(mesh: dict[str, Any]) -> tuple[int, int]:
         vertices = faces = 0

@@ -59,7 +59,7 @@ MESHES = {
     "billion.ply": (_PLY.format(vertices=10**9, faces=1) + _CORNERS + "3 0 1 2\n", "1000000000"),
     "outside.obj": ("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n", ""),
     "text.glb": ("this is no mesh", ""),
-    "mesh.stl": ("solid", "stl"),
+    "mesh.stl": ("solid", "meshes are read from glb, obj, ply, point clouds from ply, npy, npz, xyz"),
 }
 
 

@@ -3,10 +3,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from interactvlm.config import Settings
 from interactvlm.errors import CheckpointError, InputError
+from interactvlm.geometry.mesh import Mesh
 from interactvlm.loading import load_localizer, open_checkpoint
 from interactvlm.mvloc.lift import HardLift, SoftLift
 from interactvlm.mvloc.surfaces import ObjectCamera
@@ -39,6 +41,17 @@ def test_the_mask_model_is_named_before_a_body_is_missed(tiny_checkpoint: Callab
     opened = open_checkpoint(Settings(model=str(tiny_checkpoint(multiview_channels=1)), device="cpu"))
     with pytest.raises(CheckpointError, match="PhotoMaskModel"):
         load_localizer(opened)
+
+
+def test_a_checkpoint_without_a_human_head_needs_no_body(
+    tiny_checkpoint: Callable[..., Path], tmp_path: Path, ball: Mesh
+) -> None:
+    settings = Settings(model=str(tiny_checkpoint(hC_loss_weight=0.0)), device="cpu", cache_dir=str(tmp_path))
+    localizer, _ = load_localizer(open_checkpoint(settings))
+    embedding = np.zeros((1, 256), dtype=np.float32)
+    assert len(localizer.locate_object(ball, embedding, ["[SEG]"])[0].probabilities) == len(ball.vertices)
+    with pytest.raises(CheckpointError, match=r"needs the body model SMPLH_NEUTRAL\.npz"):
+        load_localizer(open_checkpoint(Settings(model=str(tiny_checkpoint()), device="cpu")))
 
 
 @pytest.mark.parametrize("device", ["meta", "banana", "cuda:99", ""])
