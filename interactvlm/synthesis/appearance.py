@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -81,14 +82,14 @@ class Outfit:
     hair: float
 
 
-def sample_outfit(rng: np.random.Generator, *, indoor: bool, cold: bool, bare_head: bool) -> Outfit:
+def sample_outfit(rng: np.random.Generator, *, indoor: bool, cold: bool, props: AbstractSet[str]) -> Outfit:
     """Draw one person's looks.
 
     Args:
         rng: the person's stream.
         indoor: whether hats and dark glasses are rare.
         cold: whether sleeves are long and gloves likely (snow).
-        bare_head: no hat and no glasses among the clothes, because the scene has one of its own.
+        props: categories of the scene's objects, which clothes must not cover or repeat.
     """
     cut = dict.fromkeys(OUTFIT, 0.0)
     cut["waist"] = rng.uniform(-0.26, -0.08)
@@ -114,8 +115,10 @@ def sample_outfit(rng: np.random.Generator, *, indoor: bool, cold: bool, bare_he
         cut["waist"], cut["sleeve"], cut["collar"], cut["print"] = 0.6, 0.0, 0.0, 0.0
         cut["belt"] = 0.0
         cut["plunge"] = 0.0
-    if bare_head:
+    if props & {"hat", "eye glasses", "headphones"}:
         cut["hat"], cut["glasses"] = _NEVER, 0.0
+    if "shoe" in props:
+        cut["ankle"] = -2.0
     loose = (rng.uniform(0.004, 0.03 if cold else 0.018), rng.uniform(0.003, 0.022 if long else 0.014))
     return Outfit(
         cut=np.array([cut[name] for name in OUTFIT], dtype=np.float32),

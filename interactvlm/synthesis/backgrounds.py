@@ -33,6 +33,7 @@ _PLACES: dict[str, tuple[float, tuple[str, ...]]] = {
     "suitcase": (0.4, ("paving", "asphalt")),
 }  # fmt: skip
 _INDOOR = 0.72
+_ANYWHERE = ("grass", "grass", "asphalt", "paving", "sand", "dirt", "court", "snow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,10 @@ class Background:
     """Everything behind and around the people and objects.
 
     Attributes:
-        textures: float32 [3, S, S, 3]: floor, first wall, second wall; linear RGB.
+        textures: float32 [3, S, S, 3]: floor, back wall, side walls; linear RGB.
         scales: float32 [3], metres that each square covers.
-        walls: float32 [2, 4], planes (nx, nz, offset, 1 if there): n . (x, z) = offset, the scene on the smaller side.
+        walls: float32 [3, 4], planes (nx, nz, offset, 1 if there): n . (x, z) = offset, the scene on the smaller side.
+        ceiling: its height in metres, infinite under the sky.
         backdrop: float32 [S, S, 3], see `textures.backdrop`.
         turn: radians by which the backdrop is turned.
         haze: float32 [4], linear RGB of far air and its strength per metre.
@@ -67,6 +69,7 @@ class Background:
     textures: NDArray[np.float32]
     scales: NDArray[np.float32]
     walls: NDArray[np.float32]
+    ceiling: float
     backdrop: NDArray[np.float32]
     turn: float
     haze: NDArray[np.float32]
@@ -76,7 +79,7 @@ class Background:
 def sample_setting(rng: np.random.Generator, scene: Scene) -> Setting:
     """The kind of place, mostly one where such things are used."""
     chances = [_PLACES[placed.category] for placed in scene.objects if placed.category in _PLACES]
-    indoor_chance, floors = chances[0] if chances else (_INDOOR, tuple(textures.GROUNDS_OUTDOOR))
+    indoor_chance, floors = chances[0] if chances else (_INDOOR, _ANYWHERE)
     indoor = rng.random() < indoor_chance
     floor = str(rng.choice(tuple(textures.GROUNDS_INDOOR))) if indoor else str(rng.choice(floors))
     return Setting(indoor=indoor, floor=floor, cold=floor == "snow" and not indoor)
@@ -86,29 +89,32 @@ def sample_background(rng: np.random.Generator, scene: Scene, shot: Shot, settin
     """Draw the place around a scene as this shot sees it."""
     points = np.concatenate([person.vertices for person in scene.people] + [o.world_vertices() for o in scene.objects])
     forward = shot.rotation[:, 2]
-    walls = np.zeros((2, 4), dtype=np.float32)
+    walls = np.zeros((3, 4), dtype=np.float32)
+    ceiling = np.inf
     if setting.indoor or rng.random() < 0.25:
         turn = np.arctan2(forward[0], forward[2]) + np.radians(rng.normal(0, 22))
         margin = rng.exponential(0.9 if setting.indoor else 2.5) + 0.05
         walls[0] = _plane(points, turn, margin)
-        if setting.indoor and rng.random() < 0.7:
-            corner = turn + np.pi / 2 * rng.choice((-1, 1))
-            walls[1] = _plane(
-                np.concatenate([points, shot.position[None].astype(np.float32)]), corner, rng.exponential(1.0) + 0.3
-            )
+    if setting.indoor:  # a room around the scene and the camera
+        inside = np.concatenate([points, shot.position[None].astype(np.float32)])
+        for place, corner in ((1, turn + np.pi / 2), (2, turn - np.pi / 2)):
+            walls[place] = _plane(inside, corner, rng.exponential(1.2) + 0.2)
+        ceiling = max(float(inside[:, 1].max()) + 0.3, rng.uniform(2.3, 3.6))
+    empty = np.zeros((textures.SIDE, textures.SIDE, 3), dtype=np.float32)
     squares = np.stack(
         [
             textures.ground(rng, setting.floor),
-            textures.wall(rng, indoor=setting.indoor),
-            textures.wall(rng, indoor=setting.indoor),
+            textures.wall(rng, indoor=setting.indoor) if walls[0, 3] else empty,
+            textures.wall(rng, indoor=True) if walls[1, 3] else empty,
         ]
     )
-    backdrop = textures.backdrop(rng, snow=setting.cold)
+    backdrop = empty if setting.indoor else textures.backdrop(rng, snow=setting.cold)
     fog = rng.uniform(0.0, 0.012) if not setting.indoor else 0.0
     return Background(
         textures=squares,
         scales=np.array([rng.uniform(2.5, 6), *rng.uniform(3.5, 6, 2)], dtype=np.float32),
         walls=walls,
+        ceiling=float(ceiling),
         backdrop=backdrop,
         turn=float(rng.uniform(0, np.pi)),
         haze=np.array([*backdrop[360:402].mean(axis=(0, 1)), fog], dtype=np.float32),
@@ -125,11 +131,11 @@ def _plane(points: NDArray[np.floating], turn: float, margin: float) -> NDArray[
     return np.array([*normal, offset, 1.0], dtype=np.float32)
 
 
-def _clear(pieces: list[Piece], walls: NDArray[np.float32]) -> list[Piece]:
-    """Without what would stick out behind a wall."""
-    kept = []
-    for piece in pieces:
-        floor = piece.vertices[:, [0, 2]]
+def _clear(things: list[list[Piece]], walls: NDArray[np.float32]) -> list[Piece]:
+    """All surfaces, without the things that would stick out behind a wall."""
+    kept: list[Piece] = []
+    for pieces in things:
+        floor = np.concatenate([piece.vertices[:, [0, 2]] for piece in pieces])
         if all(present == 0 or float((floor @ np.array([nx, nz])).max()) < offset for nx, nz, offset, present in walls):
-            kept.append(piece)
+            kept += pieces
     return kept

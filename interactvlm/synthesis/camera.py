@@ -95,7 +95,7 @@ def _draw(rng: np.random.Generator, body: NDArray[np.float32], props: list[NDArr
 
     low, high = body.min(axis=0), body.max(axis=0)
     extent = float(np.linalg.norm((high - low) * (0.6, 1.0, 0.6)))
-    fill = rng.uniform(0.3, 1.0) if rng.random() < 0.75 else rng.uniform(1.0, 1.3)
+    fill = rng.uniform(0.33, 1.0) if rng.random() < 0.75 else rng.uniform(1.0, 1.3)
     if max(size) == size[1] and extent > 1.3 * (high[1] - low[1]):  # lying: the width matters
         fill *= 1.2
     distance = max(focal * extent / (fill * size[0]), 0.7)

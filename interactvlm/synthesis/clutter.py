@@ -39,7 +39,7 @@ def sample_clutter(
     camera: NDArray[np.float64],
     forward: NDArray[np.float64],
     indoor: bool,
-) -> list[Piece]:
+) -> list[list[Piece]]:
     """Draw clutter around a scene.
 
     Args:
@@ -48,6 +48,9 @@ def sample_clutter(
         camera: float64 [3], where the photographer stands.
         forward: float64 [3], where the camera looks.
         indoor: furniture-like pieces instead of bushes, poles and cars.
+
+    Returns:
+        One list of surfaces a thing.
     """
     floor = taken[:, [0, 2]].astype(np.float64)
     centre = (floor.min(axis=0) + floor.max(axis=0)) / 2
@@ -55,7 +58,7 @@ def sample_clutter(
     eye = camera[[0, 2]]
     ahead = forward[[0, 2]] / max(float(np.linalg.norm(forward[[0, 2]])), 1e-6)
     side = np.array([-ahead[1], ahead[0]])
-    pieces: list[Piece] = []
+    things: list[list[Piece]] = []
     for _ in range(int(rng.choice((0, 2, 4, 7, 11), p=(0.15, 0.25, 0.25, 0.2, 0.15)))):
         makers = _INDOOR if indoor else _OUTDOOR
         parts, reach = makers[int(rng.integers(len(makers)))](rng)
@@ -72,10 +75,13 @@ def sample_clutter(
             continue  # rarely in the line of sight
         turn = rng.uniform(-np.pi, np.pi)
         rotation = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
-        for vertices, faces, material in parts:
-            moved = vertices @ rotation.T + np.array([place[0], 0.0, place[1]])
-            pieces.append(Piece(moved.astype(np.float32), faces, material))
-    return pieces
+        things.append(
+            [
+                Piece((vertices @ rotation.T + np.array([place[0], 0.0, place[1]])).astype(np.float32), faces, material)
+                for vertices, faces, material in parts
+            ]
+        )
+    return things
 
 
 Made = tuple[list[tuple[FloatArray, IntArray, Material]], float]

@@ -46,7 +46,7 @@ def develop(
     bright = image > 0.7
     image[bright] = 1 - 0.3 * np.exp((0.7 - image[bright]) / 0.3)  # highlights roll off
     image = np.maximum(image, 0) ** np.float32(1 / rng.uniform(2.0, 2.5))
-    contrast = np.float32(np.clip(rng.normal(1.05, 0.12), 0.75, 1.4))
+    contrast = np.float32(np.clip(rng.normal(1.0, 0.1), 0.75, 1.3))
     image = (image - np.float32(0.45)) * contrast + np.float32(0.45 + rng.normal(0, 0.02))
     grey = (image @ _LUMA)[..., None]
     saturation = 0.0 if rng.random() < 0.04 else float(np.clip(rng.normal(0.92, 0.17), 0.3, 1.3))

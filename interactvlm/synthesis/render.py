@@ -30,8 +30,6 @@ _SHADOW_SIDE = 384
 _HEIGHT_SIDE = 192
 #: Least share of the main person's vertices that other things and the frame leave uncovered, where it can be had.
 _LEAST_VISIBLE = 0.45
-#: Objects on a head, which clothes must not hide.
-_HEADWEAR = ("hat", "eye glasses", "headphones")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,10 +80,10 @@ def render(scene: Scene) -> Picture:
     setting = sample_setting(stream(seed, "setting"), scene)
     stage = _Builder()
     outfits = []
-    crowned = any(placed.category in _HEADWEAR for placed in scene.objects)
+    props = {placed.category for placed in scene.objects}
     for index, person in enumerate(scene.people):
         rng = stream(seed, f"person {index}")
-        outfits.append(sample_outfit(rng, indoor=setting.indoor, cold=setting.cold, bare_head=crowned))
+        outfits.append(sample_outfit(rng, indoor=setting.indoor, cold=setting.cold, props=props))
         stage.add_person(person.vertices, outfits[-1], rng)
     for index, placed in enumerate(scene.objects):
         colours = placed.mesh.vertex_colors
@@ -240,7 +238,8 @@ def _shade(
         ),
         *(stage.instances, stage.rows, stage.outfits, stage.cuts, stage.materials),
         *(shot.position.astype(np.float32), shot.rotation.astype(np.float32), shot.focal * 2),
-        *(background.textures, background.scales, background.walls, background.backdrop, background.turn),
+        *(background.textures, background.scales, background.walls, background.ceiling),
+        *(background.backdrop, background.turn),
         *(background.haze, noise_volume(), shadow_map, shadow_camera, heights, frame, light),
         *(image, depth, labels),
     )

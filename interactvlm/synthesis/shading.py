@@ -111,20 +111,22 @@ def _texel(squares: F32, layer: int, u: float, v: float, footprint: float, out: 
 @compiled
 def _background(
     origin: F32, dx: float, dy: float, dz: float, focal: float,
-    squares: F32, scales: F32, walls: F32, backdrop: F32, turn: float, haze: F32, volume: F32,
+    squares: F32, scales: F32, walls: F32, ceiling: float, backdrop: F32, turn: float, haze: F32, volume: F32,
     shadow_map: F32, shadow_camera: F32, heights: F32, frame: F32, light: F32, out: F32,
 ) -> float:  # fmt: skip
     """Colour along a ray that meets no mesh; returns its depth along the ray."""
     nearest, hit = 1e4, -1
     if dy < -1e-5:
         nearest, hit = -origin[1] / dy, 0
-    for k in range(2):
+    for k in range(3):
         if walls[k, 3] > 0:
             rate = walls[k, 0] * dx + walls[k, 1] * dz
             if rate > 1e-5:
                 t = (walls[k, 2] - walls[k, 0] * origin[0] - walls[k, 1] * origin[2]) / rate
                 if 0 < t < nearest:
                     nearest, hit = t, k + 1
+    if dy > 1e-5 and (ceiling - origin[1]) / dy < nearest:
+        nearest, hit = (ceiling - origin[1]) / dy, 4
     if hit < 0 or nearest > 400.0:
         side = backdrop.shape[0]
         up = np.degrees(np.arctan2(dy, np.sqrt(dx * dx + dz * dz)))
@@ -140,7 +142,12 @@ def _background(
             out[k] = (top * (1 - fy) + low * fy) * light[16]
         return 1e4
     x, y, z = origin[0] + nearest * dx, origin[1] + nearest * dy, origin[2] + nearest * dz
-    scale = scales[hit]
+    if hit == 4:
+        for k in range(3):
+            out[k] = 0.75 * (0.7 * light[21 + k] + 0.3 * light[18 + k])
+        return nearest
+    layer = min(hit, 2)
+    scale = scales[layer]
     if hit == 0:
         slope = max(-dy, 0.02)
         _texel(squares, 0, x / scale, z / scale, nearest / (focal * slope) * squares.shape[1] / scale, out)
@@ -148,7 +155,7 @@ def _background(
         nx, ny, nz = 0.0, 1.0, 0.0
     else:
         along = walls[hit - 1, 1] * x - walls[hit - 1, 0] * z
-        _texel(squares, hit, along / scale, -y / scale, nearest / focal * squares.shape[1] / scale, out)
+        _texel(squares, layer, along / scale, -y / scale, nearest / focal * squares.shape[1] / scale, out)
         coarse = 1.0
         nx, ny, nz = -walls[hit - 1, 0], 0.0, -walls[hit - 1, 1]
     facing = max(nx * light[0] + ny * light[1] + nz * light[2], 0.0)
@@ -171,7 +178,7 @@ def shade_pixels(
     faces: NDArray[np.int32], positions: F32, normals: F32, coordinates: F32, tints: F32, parts: NDArray[np.uint8],
     instances: NDArray[np.int16], rows: NDArray[np.int32], outfits: NDArray[np.int32], cuts: F32, materials: F32,
     origin: F32, rotation: F32, focal: float,
-    squares: F32, scales: F32, walls: F32, backdrop: F32, turn: float, haze: F32, volume: F32,
+    squares: F32, scales: F32, walls: F32, ceiling: float, backdrop: F32, turn: float, haze: F32, volume: F32,
     shadow_map: F32, shadow_camera: F32, heights: F32, frame: F32, light: F32,
     image: F32, distance: F32, labels: NDArray[np.int16],
 ) -> None:  # fmt: skip
@@ -211,8 +218,8 @@ def shade_pixels(
                     kinds[found], depths[found] = kind, near
                     if kind < 0:
                         depths[found] = _background(
-                            origin, ray[0], ray[1], ray[2], focal / 2, squares, scales, walls, backdrop, turn, haze,
-                            volume, shadow_map, shadow_camera, heights, frame, light, colours[found],
+                            origin, ray[0], ray[1], ray[2], focal / 2, squares, scales, walls, ceiling, backdrop, turn,
+                            haze, volume, shadow_map, shadow_camera, heights, frame, light, colours[found],
                         )  # fmt: skip
                     else:
                         _surface(

@@ -43,7 +43,7 @@ _SKIES = ((95, 150, 215), (200, 215, 230), (170, 175, 180), (215, 170, 140))
 def ground(rng: np.random.Generator, kind: str) -> FloatArray:
     """A floor's square (tiles about every 4 m)."""
     low, high, contrast, zoom = (GROUNDS_INDOOR | GROUNDS_OUTDOOR)[kind]
-    share = rng.random(3) * 0.25 + rng.random() * 0.75
+    share = rng.random(3) * 0.12 + rng.random() * 0.88
     base = _srgb(np.array(low) * (1 - share) + np.array(high) * share)
     tone = contrast * (0.6 * _grain(rng, 1) + 0.8 * _grain(rng, zoom))
     picture: FloatArray = (base * (1 + np.clip(tone, -0.8, 1.5))[..., None]).astype(np.float32)
@@ -57,14 +57,16 @@ def ground(rng: np.random.Generator, kind: str) -> FloatArray:
         other = _srgb((150, 130, 95))
         mask = np.clip(_grain(rng, 1, slope=1.6) * 1.5 - 0.8, 0, 1)[..., None]
         picture += (other * (1 + 0.5 * tone[..., None]) - picture) * mask
-    elif kind == "rug" or (kind == "carpet" and rng.random() < 0.4):
+    elif kind == "rug" or (kind == "carpet" and rng.random() < 0.2):
         _rectangles(rng, picture, int(rng.integers(4, 20)), (0.05, 0.5))
     return np.asarray(np.maximum(picture, 0.002), dtype=np.float32)
 
 
 def wall(rng: np.random.Generator, *, indoor: bool) -> FloatArray:
     """A wall's square, about 5 m wide and high; row 0 is the top."""
-    colour = _colour(rng, vivid=0.06, bright=(0.45, 0.97))
+    colour = _colour(rng, vivid=0.06, bright=(0.4, 0.97))
+    plain = rng.uniform(0.3, 1.0)  # most walls are nearly white, grey or beige
+    colour = colour * np.float32(1 - plain) + _srgb((235, 228, 216)) * np.float32(plain * rng.uniform(0.4, 1.0))
     picture = (
         colour * (1 + np.clip(rng.uniform(0.02, 0.15) * _grain(rng, int(rng.choice((1, 2, 4)))), -0.6, 0.6))[..., None]
     )
@@ -75,7 +77,7 @@ def wall(rng: np.random.Generator, *, indoor: bool) -> FloatArray:
         _boards(rng, picture)
     elif kind < 0.42:
         _joints(rng, picture, int(rng.choice((16, 32, 64))))
-    elif kind < 0.5:
+    elif kind < 0.46:
         stripe = _colour(rng, vivid=0.2, bright=(0.3, 0.9))
         picture[:, (np.arange(SIDE) * int(rng.integers(6, 30)) // SIDE) % 2 == 0] *= stripe / max(stripe.max(), 0.1)
     if rng.random() < 0.75:  # windows, doors, pictures, shelves, cupboards

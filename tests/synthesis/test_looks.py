@@ -22,7 +22,7 @@ from tests.synthesis.star_scene import star_scene
 
 
 def outfit(seed, **limits):
-    settings = {"indoor": True, "cold": False, "bare_head": True} | limits
+    settings = {"indoor": True, "cold": False, "props": {"hat"}} | limits
     return sample_outfit(np.random.default_rng(seed), **settings)
 
 
@@ -107,7 +107,8 @@ def test_clutter_touches_nothing(indoor):
     for seed in range(8):
         camera, forward = np.array([0.0, 1.5, 4.0]), np.array([0.0, 0.0, -1.0])
         rng = np.random.default_rng(seed)
-        pieces += sample_clutter(rng, taken=points, camera=camera, forward=forward, indoor=indoor)
+        for thing in sample_clutter(rng, taken=points, camera=camera, forward=forward, indoor=indoor):
+            pieces += thing
     assert pieces
     for piece in pieces:
         standing = piece.vertices[piece.vertices[:, 1] < 2.0]
