@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from interactvlm.body.parts import PART_NAMES
 from interactvlm.evaluation import published
 from interactvlm.evaluation.bootstrap import bootstrap_interval
-from interactvlm.evaluation.damon import category_of
 from interactvlm.evaluation.prior import CategoryPrior
 from interactvlm.evaluation.scores import MethodScores
-from interactvlm.evaluation.truth import TruthSet
+from interactvlm.evaluation.truth import TruthSet, supercategory_of
 from interactvlm.types import Task
 
 __all__ = ["HEADLINE", "PRIOR", "build_report"]
@@ -119,7 +118,7 @@ class _Tables:
         self.truths = truths
         self.photo = [truth.sample_id for truth in truths.human]
         self.category = [truth.category for truth in truths.human]
-        self.supercategory = [category_of(truth.category) for truth in truths.human]
+        self.supercategory = [supercategory_of(truth.category) for truth in truths.human]
         self.template = [truth.template for truth in truths.human]
         self.touched = np.array([truth.touched for truth in truths.human], dtype=bool)
         self.unseen = np.array([truth.unseen for truth in truths.human], dtype=bool)

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from interactvlm.body.template import BodyTemplate
 from interactvlm.datasets.sample import ContactSample
 from interactvlm.errors import InputError
+from interactvlm.evaluation.damon import category_of
 from interactvlm.evaluation.geodesic import SurfaceDistances
 from interactvlm.evaluation.inquiry import Truth, truths_of
+from interactvlm.objects.categories import Category, category
 from interactvlm.types import Task
 
-__all__ = ["HumanTruth", "ObjectTruth", "TruthSet", "collect_truths", "same_topology"]
+__all__ = ["HumanTruth", "ObjectTruth", "TruthSet", "collect_truths", "same_topology", "supercategory_of"]
 
 _SAME_VERTICES = {"smplh": "smpl"}
 """SMPL and SMPL-H share vertices and faces."""
@@ -152,7 +154,27 @@ def collect_truths(
 
 
 def _category(truth: Truth) -> str:
-    return truth.category or truth.question.object_name.replace(" ", "_")
+    """DAMON's name, else our own catalogue's (synonyms are one category), else the name itself."""
+    if truth.category or truth.question.task in (Task.BINARY, Task.SCENE):
+        return truth.category
+    known = _known(truth.question.object_name)
+    name = known.damon or known.name if known is not None else truth.question.object_name
+    return name.strip().lower().replace(" ", "_")
+
+
+def supercategory_of(category: str) -> str:
+    """One of the published seven categories of objects, "other" when it is none of them; "" for no category."""
+    if not category:
+        return ""
+    known = _known(category.replace("_", " "))
+    return known.supercategory if known is not None else category_of(category)
+
+
+def _known(name: str) -> Category | None:
+    try:
+        return category(name)
+    except InputError:
+        return None
 
 
 def _object(sample: ContactSample, truth: Truth, unseen: bool) -> ObjectTruth:

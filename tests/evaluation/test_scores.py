@@ -13,7 +13,7 @@ from interactvlm.evaluation.geodesic import SurfaceDistances
 from interactvlm.evaluation.metrics import affordance_scores, deco_contact_scores, geodesic_errors
 from interactvlm.evaluation.predictions import Answer
 from interactvlm.evaluation.scores import score_answers
-from interactvlm.evaluation.truth import TruthSet, collect_truths
+from interactvlm.evaluation.truth import TruthSet, collect_truths, supercategory_of
 from interactvlm.types import Task
 from tests.evaluation.fakes import sample_of
 
@@ -181,3 +181,13 @@ def test_annotations_of_one_question_are_united(small_body) -> None:
 def test_a_vertex_beyond_the_body_is_named(small_body) -> None:
     with pytest.raises(InputError, match="names vertex 642 of the 642 that anny has"):
         collect_truths([sample_of(0, small_body, touched=[642])], small_body)
+
+
+def test_synonyms_and_what_damon_lacks_have_categories(small_body) -> None:
+    plain = sample_of(0, small_body, touched=[1])
+    names = ("tennis racket", "stool", "theremin")
+    human = tuple(dataclasses.replace(plain.human[1], object_name=name, category="") for name in names)
+    truths = collect_truths([dataclasses.replace(plain, human=human)], small_body, distances=False)
+    assert [row.category for row in truths.human] == ["tennis_racket", "stool", "theremin"]
+    assert [supercategory_of(row.category) for row in truths.human] == ["sports", "furniture", "other"]
+    assert supercategory_of("") == ""
