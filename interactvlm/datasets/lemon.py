@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from interactvlm.datasets.affordance_points import AffordancePoints, read_affordance_points
+from interactvlm.datasets.names import damon_category, everyday_name
 from interactvlm.datasets.npz_rows import read_pickles
 from interactvlm.datasets.paths import PHOTO_SUFFIXES, files_below, read_listed_photo, read_path_list
-from interactvlm.datasets.piad import everyday_name
 from interactvlm.datasets.sample import ContactSample, HumanContact, ObjectContact
 from interactvlm.datasets.vertices import ids_in_contact
 from interactvlm.errors import InputError
@@ -124,7 +124,7 @@ def _sample(
     row: int, photo: _Photo, source: Path, value: Any, points: AffordancePoints, split: str | None
 ) -> ContactSample:
     name = everyday_name(photo.name)
-    category = name.replace(" ", "_")
+    category = damon_category(name)
     human = HumanContact(
         task=Task.SEMANTIC,
         object_name=name,

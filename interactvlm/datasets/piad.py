@@ -13,12 +13,13 @@ from pathlib import Path
 
 from interactvlm.checkpoints.json_file import read_json_object
 from interactvlm.datasets.affordance_points import AffordancePoints, read_affordance_points
+from interactvlm.datasets.names import damon_category, everyday_name
 from interactvlm.datasets.paths import locate, read_listed_photo, read_path_list
 from interactvlm.datasets.sample import ContactSample, ObjectContact
 from interactvlm.errors import CheckpointError, InputError
 from interactvlm.types import Box
 
-__all__ = ["PIAD_AFFORDANCES", "everyday_name", "read_piad"]
+__all__ = ["PIAD_AFFORDANCES", "read_piad"]
 
 PIAD_AFFORDANCES = (
     *("grasp", "contain", "lift", "open", "lay", "sit", "support", "wrapgrasp", "pour", "move", "display", "push"),
@@ -79,7 +80,7 @@ def read_piad(folder: Path, *, split: str, missing: Callable[[str], None] | None
                     surface=found.cloud,
                     values=found.values(affordance),
                     affordance=affordance,
-                    category=everyday_name(name).replace(" ", "_"),
+                    category=damon_category(name),
                 ),
             ),
             tags={
@@ -91,11 +92,6 @@ def read_piad(folder: Path, *, split: str, missing: Callable[[str], None] | None
                 "unseen_category": "" if trained is None or name in trained else "1",
             },
         )
-
-
-def everyday_name(name: str) -> str:
-    """A data set's name of an object as a question names it: "StorageFurniture" -> "storage furniture"."""
-    return " ".join(re.sub(r"(?<=[a-z])(?=[A-Z])|[_\-]+", " ", name).split()).lower()
 
 
 def _photo_name(folder: Path, title: str, row: int, listed: str) -> tuple[str, str]:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from interactvlm.body.template import BodyTemplate
 from interactvlm.checkpoints.json_file import read_json_object
+from interactvlm.datasets.names import damon_category, everyday_name
 from interactvlm.datasets.paths import PHOTO_SUFFIXES, files_below, read_listed_photo
-from interactvlm.datasets.piad import everyday_name
 from interactvlm.datasets.sample import ContactSample, HumanContact, ObjectContact
 from interactvlm.datasets.vertices import vertex_ids
 from interactvlm.errors import CheckpointError, InputError
@@ -71,7 +71,7 @@ def _sample(row: int, path: Path, topology: str, body: BodyTemplate | None) -> C
     touched = _ids(path, body_key, body_ids, _VERTICES[topology] if body is None else body.vertex_count, faces)
     values = np.zeros(len(mesh.vertices), dtype=np.float32)
     values[_ids(path, object_key, object_ids, len(mesh.vertices), mesh.faces)] = 1
-    category = name.replace(" ", "_")
+    category = damon_category(name)
     return ContactSample(
         sample_id=f"pico-{row:05d}",
         photo=read_listed_photo(photos[0]),

@@ -28,7 +28,8 @@ def test_samples(lemon) -> None:
     (item,) = first.objects
     assert (item.object_name, item.affordance) == ("bicycle", "ride")
     assert item.values.max() > 0.9
-    assert backpack.objects[0].object_name == "back pack"
+    assert backpack.objects[0].object_name == "backpack"
+    assert backpack.human[0].category == "backpack"
     assert backpack.objects[0].values.any()
     assert first.tags["affordance"] == "ride"
 

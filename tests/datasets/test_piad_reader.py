@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interactvlm.datasets.affordance_points import read_affordance_points
-from interactvlm.datasets.piad import PIAD_AFFORDANCES, everyday_name, read_piad
+from interactvlm.datasets.piad import PIAD_AFFORDANCES, read_piad
 from interactvlm.errors import InputError, MeshError
 from interactvlm.geometry.mesh import PointCloud
 from interactvlm.types import Box
@@ -134,14 +134,6 @@ def test_points_that_are_not_finite(piad) -> None:
 def test_an_unknown_split(piad) -> None:
     with pytest.raises(InputError, match="split: is 'val'; PIAD has train and test"):
         list(read_piad(piad, split="val"))
-
-
-@pytest.mark.parametrize(
-    ("name", "everyday"),
-    [("StorageFurniture", "storage furniture"), ("Bed", "bed"), ("tennis_racket", "tennis racket"), ("TV", "tv")],
-)
-def test_everyday_names(name, everyday) -> None:
-    assert everyday_name(name) == everyday
 
 
 @settings(max_examples=80, deadline=None)
