@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +15,8 @@ from interactvlm.errors import PhotoError
 from interactvlm.evaluation.inquiry import Inquiry
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from interactvlm.vlm.vision import VisionTower
 
 __all__ = ["FEATURE_SIDE", "Features", "photo_features"]
@@ -28,34 +32,53 @@ def photo_features(
     tower: VisionTower,
     inquiries: Sequence[Inquiry],
     *,
+    cache_dir: Path,
     photos_per_batch: int = 16,
     progress: Callable[[int, int], None] | None = None,
 ) -> Features:
-    """Read photos through a vision tower, cropped to the person as the pipeline does.
+    """Read photos through a vision tower, cropped to the person as the pipeline does; on disk afterwards.
 
     Args:
         tower: frozen.
         inquiries: whose photos are read; one that cannot be read is left out.
+        cache_dir: where features are kept, by tower and photo.
         photos_per_batch: photos in one forward pass.
         progress: called with (photos done, photos in all).
     """
-    import torch
+    from interactvlm.training.feature_cache import FeatureCache, feature_key
 
+    shape = (FEATURE_SIDE**2, tower.width)
+    cache = FeatureCache(cache_dir / f"cells-{_identity(tower)}", shape)
     found: Features = {}
     for start in range(0, len(inquiries), photos_per_batch):
-        seen = [(inquiry.sample_id, _seen(inquiry)) for inquiry in inquiries[start : start + photos_per_batch]]
-        readable = [(name, photo) for name, photo in seen if photo is not None]
-        if readable:
-            with torch.inference_mode():
-                pixels = torch.from_numpy(tower.preprocessor([photo for _, photo in readable]))
-                tokens = tower(pixels).float().transpose(1, 2)
-                side = math.isqrt(tokens.shape[2])
-                cells = torch.nn.functional.adaptive_avg_pool2d(tokens.unflatten(2, (side, side)), FEATURE_SIDE)
-                values = cells.flatten(2).transpose(1, 2).cpu().numpy().astype(np.float16)
-            found.update(zip((name for name, _ in readable), values, strict=True))
+        group = inquiries[start : start + photos_per_batch]
+        seen = [(inquiry, photo) for inquiry in group if (photo := _seen(inquiry)) is not None]
+        keys = [feature_key(inquiry.photo, repr(inquiry.person)) for inquiry, _ in seen]
+        photos = [photo for _, photo in seen]
+        values = cache.get(keys, lambda missing, photos=photos: _cells(tower, [photos[i] for i in missing]))  # type: ignore[misc]
+        found.update((inquiry.sample_id, value.numpy()) for (inquiry, _), value in zip(seen, values, strict=True))
         if progress is not None:
-            progress(min(start + photos_per_batch, len(inquiries)), len(inquiries))
+            progress(start + len(group), len(inquiries))
     return found
+
+
+def _cells(tower: VisionTower, photos: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """Float [P, 64, C]: the tower's tokens, averaged to a small grid."""
+    import torch
+
+    with torch.inference_mode():
+        tokens = tower(torch.from_numpy(tower.preprocessor(photos))).float().transpose(1, 2)
+        side = math.isqrt(tokens.shape[2])
+        cells = torch.nn.functional.adaptive_avg_pool2d(tokens.unflatten(2, (side, side)), FEATURE_SIDE)
+        return cells.flatten(2).transpose(1, 2)
+
+
+def _identity(tower: VisionTower) -> str:
+    """What decides features: weights and how photos reach them."""
+    digest = hashlib.sha256(f"{tower.image_tokens} {tower.width} {tower.preprocessor}".encode())
+    for name, value in sorted(tower.model.state_dict().items()):
+        digest.update(name.encode() + value.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _seen(inquiry: Inquiry) -> NDArray[np.uint8] | None:

@@ -91,7 +91,9 @@ def open_model(settings: Settings, *, progress: Callable[[str], None] | None = N
             pipeline,
             tasks=tuple(task for task in Task if heads[task.target]),
             together=language.together,
-            features=lambda inquiries, tell: photo_features(vlm.vision, inquiries, progress=tell),
+            features=lambda inquiries, tell: photo_features(
+                vlm.vision, inquiries, cache_dir=settings.cache_path / "evaluation", progress=tell
+            ),
         )
     finally:
         worker.close()
