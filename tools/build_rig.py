@@ -70,9 +70,8 @@ def build() -> dict[str, NDArray[np.generic]]:
     weights = model.vertex_bone_weights.numpy()[used]
     owners = model.vertex_bone_indices.numpy()[used]
     columns = np.searchsorted(used, surface.indices)
-    print(
-        f"rank {rank}, {len(used)} vertices, quantisation {np.abs(z[:, :rank] @ (quantised * scale[:, None] - basis)).max() * 1e3:.3f} mm"
-    )
+    blur = np.abs(z[:, :rank] @ (quantised * scale[:, None] - basis)).max() * 1e3
+    print(f"rank {rank}, {len(used)} vertices, quantisation {blur:.3f} mm")
     rest = model.template_vertices.numpy()[used] + (mean @ stacked[:, :vertices]).reshape(-1, 3)
     heads = model.template_bone_heads.numpy() + (mean @ stacked[:, vertices:]).reshape(-1, 3)
     facing = model.bone_template_orientation_matrices.numpy() + (mean @ orientation).reshape(bones, 3, 3)

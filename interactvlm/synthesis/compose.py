@@ -72,6 +72,8 @@ def build_scene(seed: int, *, split: str, template: str = "", category: str = ""
             except Missed:
                 continue
             stage.tags = {"template": played.name, "hand": side, "category": drawn, "split": split, **stage.tags}
+            if drawn in UNSEEN_CATEGORIES:
+                stage.tags["unseen_category"] = "1"
             return _finish(stage, contacts, seed, split)
     raise InputError("template", f"{template or 'every one'} failed {_DRAWS * _THROWS} times with seed {seed}")
 
@@ -165,7 +167,9 @@ def _finish(stage: Stage, contacts: list[NDArray[np.int32]], seed: int, split: s
     body_contacts: dict[int, NDArray[np.int32]] = {}
     object_contacts: dict[int, NDArray[np.float32]] = {}
     for place, contact in enumerate(contacts):
-        if len(contact):
+        if not len(contact):
+            stage.props[place].template = stage.props[place].affordance = ""
+        else:
             body_contacts[place] = contact
             object_contacts[place] = object_heat(stage.props[place].vertices, vertices, contact)
     ground = ground_contact(vertices)
