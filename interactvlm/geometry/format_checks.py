@@ -68,7 +68,8 @@ def check_ply(field: str, data: bytes, limits: MeshLimits) -> bytes:
             rows += count
         elif words[0] == "property":
             # A list takes at least its length field.
-            size = _PLY_SIZES.get(words[2] if words[1:2] == ["list"] and len(words) == 5 else words[1])
+            first = words[2] if words[1:2] == ["list"] and len(words) == 5 else "".join(words[1:2])
+            size = _PLY_SIZES.get(first)
             if len(words) not in (3, 5) or size is None:
                 raise MeshError(field, f"has a malformed PLY header line {' '.join(words)[:60]!r}")
             least += count * size

@@ -186,6 +186,7 @@ def test_no_other_file_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("obj", b"v 0 0\nf 1 1 1\n", "malformed vertex line"),
         ("ply", b"dear reader", "not a PLY file"),
         ("ply", PLY[:-20], "is truncated"),
+        ("ply", PLY.replace(b"property float x", b"property"), "malformed PLY header line 'property'"),
         ("ply", exported("ply")[:-5], "is truncated|not a valid PLY"),
         ("ply", PLY.replace(b"vertex 4", b"vertex 1000000000"), "declares 1000000000 of element 'vertex'"),
         ("ply", PLY.replace(b"face 2", b"face 1000000000"), "declares 1000000000 of element 'face'"),
