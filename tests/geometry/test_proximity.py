@@ -40,7 +40,7 @@ def test_inside_of_a_ball():
 
 
 def test_pieces_that_overlap_are_inside_once_and_twice():
-    two = np.concatenate([BALL, BALL + [0.3, 0, 0]])
+    two = np.concatenate([BALL, BALL + np.array([0.3, 0, 0])])
     points = np.array([[0.15, 0.0, 0.0], [-0.4, 0.0, 0.0], [0.7, 0.0, 0.0], [1.0, 0.0, 0.0]])
     assert inside_surface(points, two).tolist() == [True, True, True, False]
 

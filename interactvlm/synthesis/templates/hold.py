@@ -154,10 +154,10 @@ def raise_hand(stage: Stage, hand: str, style: Style) -> None:
     jitter = stage.rng.uniform(-1, 1, 3) * style.spread
     if style.near:
         landmark = style.near + side if style.near == "ear" else style.near
-        point = actor.where(landmark) + outward(hand, tuple(np.array(style.at) + jitter))  # type: ignore[arg-type]
+        point = actor.where(landmark) + outward(hand, tuple(np.array(style.at) + jitter))
     else:
         reach = actor.arm_length * (np.array(style.at) + jitter)
-        point = actor.where("upperarm01" + side) + outward(hand, tuple(reach))  # type: ignore[arg-type]
+        point = actor.where("upperarm01" + side) + outward(hand, tuple(reach))
     wobble = stage.rng.uniform(-0.12, 0.12, 3)
     targets = actor.targets()
     actor.reach(
@@ -223,7 +223,7 @@ def _too_long_to_hang(stage: Stage, prop: Prop, hand: str) -> bool:
     """Whether it would drag along the floor."""
     shoulder = stage.actor.where("upperarm01" + side_of(hand)[0])
     prop.pose = np.eye(4)
-    return float(prop.anchor("grip")[0][1]) > shoulder[1] - 0.95 * stage.actor.arm_length - 0.02
+    return bool(prop.anchor("grip")[0][1] > shoulder[1] - 0.95 * stage.actor.arm_length - 0.02)
 
 
 def _wheel(stage: Stage, prop: Prop, hand: str) -> None:
