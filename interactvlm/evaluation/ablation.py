@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ablate", "run_case"]
 
-Samples = "Sequence[ContactSample]"
 Progress = Callable[[str, int, int], None]
 _TASKS = (Task.BINARY, Task.SEMANTIC)
 
@@ -98,6 +97,7 @@ def run_case(
     from interactvlm.training.trainer import Trainer, make_accelerator
     from interactvlm.training.validation import validate
 
+    sources = [_share(source, case.data_share) for source in sources]
     config = replace(case.training, steps=replace(case.training.steps, steps=steps))
     opened = open_run(config, sources=sources)
     accelerator = make_accelerator(config)
@@ -117,6 +117,26 @@ def run_case(
     model.eval()
     scores = validate(live_model(case, opened, model, accelerator.autocast), held_out, tasks=_TASKS)
     return {**scores, "steps": state.step, "seconds": round(max(trained, state.seconds), 1)}
+
+
+class _Share(Sequence["ContactSample"]):
+    """Samples of a source, spread evenly over it, read when they are asked for."""
+
+    def __init__(self, samples: Sequence[ContactSample], count: int) -> None:
+        self._samples = samples
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> ContactSample:  # type: ignore[override]  # slices are never asked for
+        if not 0 <= index < self._count:
+            raise IndexError(index)
+        return self._samples[index * len(self._samples) // self._count]
+
+
+def _share(samples: Sequence[ContactSample], share: float) -> Sequence[ContactSample]:
+    return samples if share >= 1 else _Share(samples, max(1, round(share * len(samples))))
 
 
 def ablation_table(report: dict[str, Any]) -> str:

@@ -43,6 +43,7 @@ class AblationCase:
         coarse_parts: answers name six parts instead of fifteen.
         object_names: questions name the object.
         questions: there are words at all; without them the language model sees the picture alone.
+        data_share: share of the training photos that is used, spread evenly over each source.
     """
 
     training: TrainingConfig
@@ -55,6 +56,7 @@ class AblationCase:
     coarse_parts: bool = False
     object_names: bool = True
     questions: bool = True
+    data_share: float = 1.0
 
 
 Change = Callable[[AblationCase], AblationCase]
@@ -97,6 +99,9 @@ SWITCHES: Mapping[str, Switch] = {
     "no_surface_loss": Switch("no 3D loss (valid masks only)", 0.726, _no_surface_loss),
     "contact_only": Switch("data: contact only", 0.659, lambda case: _steps(case, parts_dropout=1.0, words=0)),
     "contact_and_parts": Switch("data: contact + parts in words", 0.748, lambda case: _steps(case, words=0)),
+    "data_1": Switch("1 % of the photos", 0.53, lambda case: replace(case, data_share=0.01)),
+    "data_5": Switch("5 % of the photos", 0.58, lambda case: replace(case, data_share=0.05)),
+    "data_25": Switch("25 % of the photos", None, lambda case: replace(case, data_share=0.25)),
     "no_vlm": Switch("no VLM", 0.323, lambda case: replace(case, language="absent")),
     "image_only": Switch("VLM sees the image only", 0.672, lambda case: replace(case, questions=False)),
     "frozen_vlm": Switch("VLM not tuned", 0.648, lambda case: replace(case, language="frozen")),
