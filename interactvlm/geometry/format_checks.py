@@ -35,6 +35,8 @@ class MeshLimits:
 
 _MAX_PLY_HEADER = 64 * 2**10
 _MAX_GLB_NODES = 10_000
+#: An integer that int() takes: not "--1", not thousands of digits.
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
 _PLY_SIZES = {
     "char": 1, "uchar": 1, "int8": 1, "uint8": 1, "short": 2, "ushort": 2, "int16": 2, "uint16": 2,
     "int": 4, "uint": 4, "int32": 4, "uint32": 4, "float": 4, "float32": 4, "double": 8, "float64": 8,
@@ -59,7 +61,7 @@ def check_ply(field: str, data: bytes, limits: MeshLimits) -> bytes:
         if words[0] == "format":
             ascii_body = words[1:2] == ["ascii"]
         elif words[0] == "element":
-            if len(words) != 3 or not words[2].isdecimal():
+            if len(words) != 3 or words[2].startswith("-") or not _INTEGER.fullmatch(words[2]):
                 raise MeshError(field, f"has a malformed PLY header line {' '.join(words)[:60]!r}")
             count = int(words[2])
             limit = {"vertex": limits.max_vertices, "face": limits.max_faces}.get(words[1], limits.max_faces)
@@ -104,10 +106,11 @@ def check_obj(field: str, data: bytes, limits: MeshLimits) -> bytes:
         corners = []
         for word in words[1:]:
             corner = word.split("/", 1)[0]
-            if not corner.lstrip("-").isdecimal() or int(corner) == 0:
+            number = int(corner) if _INTEGER.fullmatch(corner) else 0
+            if number == 0:
                 raise MeshError(field, f"has a malformed face line {line[:60]!r}")
             # Negative: counted back from the latest vertex.
-            index = int(corner) if int(corner) > 0 else len(vertices) + int(corner) + 1
+            index = number if number > 0 else len(vertices) + number + 1
             if index < 1:
                 raise MeshError(field, f"has a face that names vertex {corner} where {len(vertices)} are defined")
             corners.append(index)
