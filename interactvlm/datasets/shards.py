@@ -115,6 +115,10 @@ class ShardedSamples(Sequence[ContactSample]):
             rows = self._open(path).metadata.num_rows
             self._ends.append((self._ends[-1] if self._ends else 0) + rows)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process opens its own files.
+        return {**self.__dict__, "_files": OrderedDict(), "_surfaces": OrderedDict()}
+
     def __len__(self) -> int:
         return self._ends[-1]
 
@@ -156,7 +160,7 @@ class ShardedSamples(Sequence[ContactSample]):
             self._files.move_to_end(path)
             return self._files[path]
         try:
-            file = pq.ParquetFile(path)
+            file = pq.ParquetFile(path, memory_map=True)  # no file position that forked readers would share
         except (pa.ArrowException, OSError) as error:
             raise _damaged(path, error) from None
         version = (file.schema_arrow.metadata or {}).get(b"interactvlm_schema", b"?").decode(errors="replace")

@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -67,6 +69,11 @@ def test_what_is_written_is_read_in_any_order(folder):
     assert samples.geometry(0) is None
     with pytest.raises(IndexError):
         samples[14]
+
+
+def test_a_reader_travels_to_another_process(folder):
+    samples = read_shards(folder, "train")
+    equal(samples[3], pickle.loads(pickle.dumps(samples))[3])  # noqa: S301
 
 
 def test_each_surface_is_stored_once(folder):
