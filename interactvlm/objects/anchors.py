@@ -37,7 +37,7 @@ ANCHOR_NAMES: Mapping[str, str] = {
     "top": "lean on, type on, eat from: normal up (or out), direction away from the user, radius of the free surface",
     "rim": "to the mouth: normal out of the rim or tip, direction away from the drinker's hand",
     "ear": "to the ear: normal to the head, direction to the top",
-    "push": "both hands push: normal to the pusher, direction the way it moves, radius half the width",
+    "push": "both hands push: normal to the pusher, direction up, radius half the width",
     "kick": "foot or hand strikes: normal against the blow, direction of the blow",
 }
 

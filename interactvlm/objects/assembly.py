@@ -43,6 +43,8 @@ class Shape:
         out /= np.linalg.norm(out)
         along = np.array(direction, dtype=np.float64)
         along -= (along @ out) * out
+        if float(np.linalg.norm(along)) < 1e-6:
+            raise ValueError(f"{name}: the direction runs along the normal")
         along /= np.linalg.norm(along)
         self._anchors[name] = (np.array(position, dtype=np.float64), out, along, float(radius))
 

@@ -11,14 +11,19 @@ from interactvlm.errors import InputError
 from interactvlm.objects.anchors import ObjectModel
 from interactvlm.objects.assembly import Shape
 from interactvlm.objects.generators import (
+    appliances,
     bags,
     beds,
     boards,
     clubs,
+    food,
     handheld,
+    rooms,
     seats,
+    street,
     tables,
     tableware,
+    vehicles,
     wearables,
     wheels,
 )
@@ -27,14 +32,19 @@ __all__ = ["GENERATORS", "generate"]
 
 #: What builds each category, by its canonical name.
 GENERATORS: Mapping[str, Callable[[np.random.Generator], Shape]] = {
+    **appliances.GENERATORS,
     **bags.GENERATORS,
     **beds.GENERATORS,
     **boards.GENERATORS,
     **clubs.GENERATORS,
+    **food.GENERATORS,
     **handheld.GENERATORS,
+    **rooms.GENERATORS,
     **seats.GENERATORS,
-    **tableware.GENERATORS,
+    **street.GENERATORS,
     **tables.GENERATORS,
+    **tableware.GENERATORS,
+    **vehicles.GENERATORS,
     **wearables.GENERATORS,
     **wheels.GENERATORS,
 }
