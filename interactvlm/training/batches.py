@@ -53,7 +53,8 @@ class PhotoFeatures:
             if region is not None:
                 photo = photo[int(region.top) : int(region.bottom), int(region.left) : int(region.right)]
             prepared.append(self._tower.preprocessor.prepare(photo))
-        return self._tower(torch.from_numpy(self._tower.preprocessor(prepared))).cpu()
+        seen: Tensor = self._tower(torch.from_numpy(self._tower.preprocessor(prepared)))
+        return seen.cpu()
 
 
 class Batches:
@@ -89,6 +90,7 @@ class Batches:
             scene=steps.scene,
             words=steps.words,
             count=steps.questions,
+            untouched=steps.untouched,
             parts_dropout=steps.parts_dropout,
         )
 

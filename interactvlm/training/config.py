@@ -89,6 +89,7 @@ class StepsPart:
         questions: questions asked about one photo at a time; they share the work done on it.
         contact, scene, words: relative frequency of questions about objects, about the scene, and of those answered
             in words alone.
+        untouched: frequency of questions about something that nobody touches, against those about what is touched.
         align: first steps that learn from words alone, before masks (their time is better spent so).
         masks: share of the contact answers whose masks are learned, too.
         objects: share of all object meshes that contact on objects is learned on (each is encoded once).
@@ -111,6 +112,7 @@ class StepsPart:
     contact: int = 9
     scene: int = 3
     words: int = 1
+    untouched: float = 1.0
     align: int = 0
     masks: float = 1.0
     objects: float = 1.0
@@ -202,7 +204,7 @@ class TrainingConfig:
         steps = self.steps
         for name, low, high in (
             ("steps", 1, 10**9), ("photos", 1, 10**6), ("photos_at_once", 1, 10**6), ("questions", 1, 64),
-            ("masks", 0, 1), ("objects", 0, 1), ("parts_dropout", 0, 1), ("final_rate", 0, 1),
+            ("masks", 0, 1), ("objects", 0, 1), ("untouched", 1e-6, 1e6), ("parts_dropout", 0, 1), ("final_rate", 0, 1),
         ):  # fmt: skip
             if not low <= (value := getattr(steps, name)) <= high:
                 raise InputError(f"steps.{name}", f"is {value}, must be {low} to {high}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from interactvlm.body.parts import parts_in_contact
+from interactvlm.body.parts import PART_NAMES, parts_in_contact
 from interactvlm.checkpoints.config import ReleaseConfig
 from interactvlm.datasets.sample import ContactSample, HumanContact, ObjectContact, TextAnswer
 from interactvlm.errors import InputError
@@ -35,6 +36,9 @@ __all__ = ["NOTHING", "ExampleBuilder", "Lesson", "QuestionMix"]
 #: What a contact answer names where nothing touches; such an answer holds no contact token.
 NOTHING = "none"
 
+# SMPL and SMPL-H share one order of vertices; data sets say either.
+_VERTEX_ORDER = {"smplh": "smpl"}
+
 
 @dataclass(frozen=True, slots=True)
 class QuestionMix:
@@ -43,6 +47,8 @@ class QuestionMix:
     Attributes:
         contact, scene, words: relative frequency of questions about objects, about the scene, in words alone.
         count: questions at a time.
+        untouched: frequency of a question whose answer is "none", against one about something that is touched; photos
+            hold more objects that nobody touches.
         parts_dropout: how often a human answer names no parts; its question then does not ask for them.
     """
 
@@ -50,6 +56,7 @@ class QuestionMix:
     scene: int = 3
     words: int = 1
     count: int = 1
+    untouched: float = 1.0
     parts_dropout: float = 0.5
 
 
@@ -75,6 +82,14 @@ class Lesson:
     values: NDArray[np.float32] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question that may be asked, not yet put into words."""
+
+    weight: float
+    make: Callable[[], Lesson]
+
+
 class ExampleBuilder:
     """Makes lessons of a photo, and tokens of lessons, for one checkpoint.
 
@@ -92,24 +107,25 @@ class ExampleBuilder:
         # The question without parts, in the words that the release has for it.
         self._simple = replace(config, hC_question_type="simple")
         self._tokenizer = tokenizer
-        self._topology = topology
+        self._topology = _VERTEX_ORDER.get(topology, topology)
         self._part_index = part_index
         self._token_ids = contact_token_ids(config, tokenizer, source="checkpoint")
 
     def lessons(self, sample: ContactSample, mix: QuestionMix, rng: random.Random) -> list[Lesson]:
         """Up to `mix.count` lessons about one photo, drawn without repetition by the mix's frequencies."""
-        groups: list[tuple[int, list[Callable[[], Lesson]]]] = [
+        groups: list[tuple[int, list[_Asked]]] = [
             (mix.contact, list(self._about_objects(sample, mix, rng))),
             (mix.scene, list(self._about_scene(sample, mix, rng))),
-            (mix.words, [lambda text=text: self._in_words(text) for text in sample.texts]),  # type: ignore[misc]
+            (mix.words, [_Asked(1.0, partial(self._in_words, text)) for text in sample.texts]),
         ]
         chosen: list[Lesson] = []
         while len(chosen) < mix.count:
             weights = [weight if asked else 0 for weight, asked in groups]
             if not any(weights):
                 break
-            (group,) = rng.choices(groups, weights)
-            chosen.append(group[1].pop(rng.randrange(len(group[1])))())
+            ((_, asked),) = rng.choices(groups, weights)
+            (place,) = rng.choices(range(len(asked)), [one.weight for one in asked])
+            chosen.append(asked.pop(place).make())
         return chosen
 
     def example(self, lesson: Lesson, features: Tensor, surface: TrainingSurface | None = None) -> TrainingExample:
@@ -142,27 +158,24 @@ class ExampleBuilder:
             surface_target=torch.from_numpy(lesson.values),
         )
 
-    def _about_objects(
-        self, sample: ContactSample, mix: QuestionMix, rng: random.Random
-    ) -> Iterator[Callable[[], Lesson]]:
+    def _about_objects(self, sample: ContactSample, mix: QuestionMix, rng: random.Random) -> Iterator[_Asked]:
         if self._config.has_human_head:
             for contact in sample.human:
                 if contact.task is not Task.SCENE:
-                    yield lambda contact=contact: self._on_body(contact, mix, rng)  # type: ignore[misc]
+                    weight = 1.0 if len(contact.vertex_ids) else mix.untouched
+                    yield _Asked(weight, partial(self._on_body, contact, mix, rng))
         if self._config.has_object_head:
             for item in sample.objects:
-                yield lambda item=item: self._on_object(item)  # type: ignore[misc]
+                yield _Asked(1.0 if item.values.any() else mix.untouched, partial(self._on_object, item))
 
-    def _about_scene(
-        self, sample: ContactSample, mix: QuestionMix, rng: random.Random
-    ) -> Iterator[Callable[[], Lesson]]:
+    def _about_scene(self, sample: ContactSample, mix: QuestionMix, rng: random.Random) -> Iterator[_Asked]:
         if self._config.has_human_head:
             for contact in sample.human:
                 if contact.task is Task.SCENE:
-                    yield lambda contact=contact: self._on_body(contact, mix, rng)  # type: ignore[misc]
+                    yield _Asked(1.0, partial(self._on_body, contact, mix, rng))
 
     def _on_body(self, contact: HumanContact, mix: QuestionMix, rng: random.Random) -> Lesson:
-        if contact.topology != self._topology:
+        if _VERTEX_ORDER.get(contact.topology, contact.topology) != self._topology:
             raise InputError("topology", f"is {contact.topology!r}, this model's body is {self._topology!r}")
         touched = np.zeros(len(self._part_index), dtype=bool)
         touched[contact.vertex_ids] = True
@@ -174,8 +187,6 @@ class ExampleBuilder:
 
     def _touched_most(self, touched: NDArray[np.bool_]) -> tuple[str, ...]:
         """Contact too small to name any part by the rule: the part that holds most of it."""
-        from interactvlm.body.parts import PART_NAMES
-
         counts = np.bincount(self._part_index[touched], minlength=len(PART_NAMES))
         return (PART_NAMES[int(counts.argmax())],) if counts.any() else ()
 

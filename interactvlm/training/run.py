@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from interactvlm.body.template import load_template
+from interactvlm.body.template import BodyTemplate, load_template
 from interactvlm.checkpoints.config import ReleaseConfig
 from interactvlm.config import Settings, load_settings
 from interactvlm.datasets.sample import ContactSample
 from interactvlm.errors import InputError
 from interactvlm.loading import OpenedCheckpoint, load_body
+from interactvlm.mvloc.model import BodySource
 from interactvlm.training.batches import Batches, PhotoFeatures
 from interactvlm.training.config import TrainingConfig
 from interactvlm.training.examples import ExampleBuilder
@@ -84,12 +86,20 @@ def base_folder(config: TrainingConfig) -> Path:
     return folder
 
 
-def open_run(config: TrainingConfig, *, sources: Sequence[Sequence[ContactSample]] | None = None) -> OpenedRun:
+def open_run(
+    config: TrainingConfig,
+    *,
+    sources: Sequence[Sequence[ContactSample]] | None = None,
+    held_out: Sequence[ContactSample] | None = None,
+    body: tuple[BodySource, BodyTemplate] | None = None,
+) -> OpenedRun:
     """Open data and checkpoint and put the run together.
 
     Args:
         config: the configuration.
         sources: samples to use in place of what [[data]] names, one sequence per source.
+        held_out: samples to use in place of what [run.validation] names.
+        body: what human contact lies on in the renders, and the body with its parts, in place of what is found.
 
     Raises:
         InputError: the configuration names something that is not there.
@@ -115,7 +125,7 @@ def open_run(config: TrainingConfig, *, sources: Sequence[Sequence[ContactSample
     # Sharded parameters are gathered in one dtype: frozen ones then stay as wide as trained ones.
     frozen = torch.float32 if steps.parallel == "fsdp2" else half
     model = prepare_model(base, config.model, device=device, frozen_dtype=frozen, seed=steps.seed)
-    source, template = _body(config, base, release, device)
+    source, template = body or _body(config, base, release, device)
     surfaces = TrainingSurfaces(
         base,
         body=source,
@@ -143,10 +153,11 @@ def open_run(config: TrainingConfig, *, sources: Sequence[Sequence[ContactSample
         vlm=vlm, model=model, surfaces=surfaces, template=template, autocast=lambda: _autocast(accelerator)
     )
     score = None
-    if run.validation is not None and run.validate_every:
+    if held_out is None and run.validation is not None and run.validate_every:
         held_out = open_source(run.validation)
+    if held_out is not None:
         tasks = [task for task in Task if release.has_object_head or task is not Task.OBJECT]
-        score = lambda: validate(live, held_out, tasks=tasks)  # noqa: E731
+        score = partial(validate, live, held_out, tasks=tasks)
     trainer = Trainer(
         model=model, batches=batches, config=config, accelerator=accelerator, folder=folder, validate=score
     )
@@ -221,7 +232,9 @@ def _vision(
     )
 
 
-def _body(config: TrainingConfig, base: Path, release: ReleaseConfig, device: torch.device) -> tuple[Any, Any]:
+def _body(
+    config: TrainingConfig, base: Path, release: ReleaseConfig, device: torch.device
+) -> tuple[BodySource, BodyTemplate]:
     """What human contact lies on in the renders, and the template with its parts."""
     from interactvlm.checkpoints.companions import BODY_RENDER_FILES
     from interactvlm.mvloc.surfaces import OfficialBody

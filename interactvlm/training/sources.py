@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+from interactvlm.datasets.published import open_published
 from interactvlm.datasets.sample import ContactSample
+from interactvlm.datasets.shards import read_shards
 from interactvlm.errors import InputError
 from interactvlm.training.config import DataSource
 
@@ -40,30 +42,7 @@ def open_source(source: DataSource) -> Sequence[ContactSample]:
     if not path.exists():
         raise InputError("data.path", f"is {source.path}, which does not exist")
     if source.kind == "shards":
-        from interactvlm.datasets.shards import read_shards
-
         shards = read_shards(path, source.split)
         return _FirstOf(shards, source.limit) if source.limit else shards
-    samples = _published(source, path)
+    samples = open_published(source.kind, path, split=source.split)
     return list(islice(samples, source.limit) if source.limit else samples)
-
-
-def _published(source: DataSource, path: Path) -> Iterable[ContactSample]:
-    if source.kind == "damon":
-        from interactvlm.datasets.damon import read_damon
-
-        files = sorted(path.glob(f"*{source.split}*.npz"))
-        if len(files) != 1:
-            raise InputError("data.path", f"holds {len(files)} files *{source.split}*.npz, one is needed")
-        return read_damon(files[0], path, split=source.split)
-    if source.kind == "lemon":
-        from interactvlm.datasets.lemon import read_lemon
-
-        return read_lemon(path, split=source.split or None)
-    if source.kind == "piad":
-        from interactvlm.datasets.piad import read_piad
-
-        return read_piad(path, split=source.split)
-    from interactvlm.datasets.pico import read_pico
-
-    return read_pico(path)

@@ -9,6 +9,7 @@ import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -113,10 +114,11 @@ class TrainingSurfaces:
 def load_neck(reader: WeightReader, device: torch.device) -> nn.Module:
     """Theta's neck alone, float32, ready for gradients: [J, width, g, g] to [J, C, g, g]."""
     with torch.device("meta"):
-        neck: nn.Module = build_image_encoder(encoder_sizes(reader)).neck
+        neck: Any = build_image_encoder(encoder_sizes(reader)).neck
     prefix = f"{ENCODER_PREFIX}neck."
     reader.load_into(neck, stored_name=lambda own: prefix + own, dtype=torch.float32, device=device)
-    return neck.requires_grad_(True)
+    trained: nn.Module = neck.requires_grad_(True)
+    return trained
 
 
 def _load_encoder(reader: WeightReader, device: torch.device, dtype: torch.dtype, *, before_neck: bool) -> ImageEncoder:

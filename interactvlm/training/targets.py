@@ -69,7 +69,7 @@ class MaskTargets:
     @property
     def nbytes(self) -> int:
         """Memory it holds."""
-        return self._cells.nbytes + self._ids.nbytes + self._weights.nbytes + self._per_cell.nbytes
+        return int(self._cells.nbytes + self._ids.nbytes + self._weights.nbytes + self._per_cell.nbytes)
 
     def __call__(self, values: NDArray[np.floating], *, corners: int = CORNERS_IN_CONTACT) -> Tensor:
         """The target of contact or heat, float32 [J, side, side], IGNORE outside the outline.

@@ -246,7 +246,7 @@ def _stopped_by_signals(at: float) -> Iterator[_Stop]:
 
     previous: dict[int, Any] = {}
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (int(signal.SIGTERM), int(signal.SIGINT)):
             previous[number] = signal.signal(number, note)
     except ValueError:  # not the main thread: whoever owns the process decides
         previous.clear()

@@ -109,6 +109,10 @@ def validate(
         untouched objects answered with zero contact), "object_sim" (overlap of normalised heat), each where there are
         such questions, and "score", the mean of what is there.
     """
+    body = live.body
+    # SMPL and SMPL-H share one order of vertices; data sets say either.
+    names = ("smpl", "smplh") if body.topology in ("smpl", "smplh") else (body.topology,)
+    counts = dict.fromkeys(names, body.vertex_count)
     pipeline = Pipeline(language=live, localization=live, people=live)
     found: dict[str, list[float]] = {}
     for sample in samples:
@@ -116,7 +120,7 @@ def validate(
         if inquiry is None:
             continue
         answers = asyncio.run(_ask(pipeline, inquiry))
-        for truth in truths_of(sample, vertex_counts={live.body.topology: live.body.vertex_count}):
+        for truth in truths_of(sample, vertex_counts=counts):
             values = answers.get(truth.key)
             if values is None:
                 continue

@@ -116,7 +116,8 @@ class VisionTower(nn.Module):
         squares = F.avg_pool2d(features.transpose(1, 2).unflatten(2, (self._grid, self._grid)), self.pool)
         # [P, C, g, m, g, m] -> [P, g, g, m, m, C]
         blocks = squares.unflatten(3, (-1, self.merge)).unflatten(2, (-1, self.merge)).permute(0, 2, 4, 3, 5, 1)
-        return blocks.flatten(3).flatten(1, 2)
+        merged: torch.Tensor = blocks.flatten(3).flatten(1, 2)
+        return merged
 
 
 def _classes(folder: Path) -> tuple[str, Any, Any]:
