@@ -23,8 +23,8 @@ __all__ = ["SceneGeometry", "label", "scene_geometry"]
 _ABSENT = 2
 #: Worn in most pictures, as part of the clothes: never asked about unless somebody plays with one.
 _CLOTHES = ("shoe", "hat", "eye glasses", "tie", "baseball glove")
-#: What carries a person's weight, by PIAD's word for it.
-_SUPPORTING = ("sit", "lay", "support", "ride")
+#: Interactions with what carries the person's weight, by how their names begin.
+_CARRIED = ("sit", "lie", "stand_on", "ski", "ride")
 #: The depth map is stored at a quarter of the picture's size.
 _DEPTH_STEP = 4
 
@@ -116,7 +116,7 @@ def _binary(scene: Scene) -> HumanContact:
 
 
 def _support(scene: Scene) -> HumanContact:
-    carrying = [i for i, placed in enumerate(scene.objects) if placed.affordance in _SUPPORTING]
+    carrying = [i for i, placed in enumerate(scene.objects) if placed.template.startswith(_CARRIED)]
     return HumanContact(Task.SCENE, "", _united(scene, [-1, *carrying]), load_anny().template.topology)
 
 

@@ -15,30 +15,24 @@ from interactvlm.synthesis.scene import Scene
 
 __all__ = ["colour_name", "parts_text", "text_answers"]
 
-#: What people do with things, by PIAD's word.
+#: What people do with things, by the beginning of the interaction's name; the first that fits.
 _DOING = {
-    "grasp": "holding",
-    "wrapgrasp": "holding",
-    "contain": "holding",
-    "lift": "lifting",
-    "open": "opening",
-    "lay": "lying on",
     "sit": "sitting on",
-    "support": "standing on",
-    "pour": "pouring from",
-    "move": "moving",
-    "display": "looking at",
-    "push": "pushing",
-    "pull": "pulling",
-    "listen": "listening to",
-    "wear": "wearing",
-    "press": "pressing",
-    "cut": "cutting with",
-    "stab": "stabbing with",
+    "lie": "lying on",
+    "stand_on": "standing on",
+    "ski": "standing on",
     "ride": "riding",
+    "lean": "leaning on",
+    "support": "resting on",
+    "type": "typing on",
     "carry": "carrying",
-    "play": "playing with",
+    "wear": "wearing",
+    "kick": "kicking",
+    "push": "pushing",
+    "hold": "holding",
 }
+#: Interactions whose sentence names the body parts too.
+_WITH_PARTS = ("holding", "carrying", "pushing", "touching", "leaning on", "typing on")
 
 
 def text_answers(
@@ -55,12 +49,12 @@ def text_answers(
         part_index: uint8 [V].
     """
     placed = scene.objects[index]
-    doing = _DOING.get(placed.affordance, "touching")
+    doing = next((word for start, word in _DOING.items() if placed.template.startswith(start)), "touching")
     answers = {
         "person": _person(scene, picture, f"{doing} {_article(name)}"),
         "body parts": _sentence(parts_text(touched, part_index)),
         "interaction": f"The person is {doing} the {name} with the {parts_text(touched, part_index)}."
-        if doing in ("holding", "lifting", "carrying", "pushing", "pulling", "pressing", "moving", "touching")
+        if doing in _WITH_PARTS
         else f"The person is {doing} the {name}.",
         "object": _thing(scene, picture, index, name),
         "object parts": _object_parts(scene, index, name),
@@ -138,4 +132,7 @@ def _sentence(parts: str) -> str:
 
 
 def _article(noun: str) -> str:
+    """The noun with its article; none for pairs of things ("skis")."""
+    if noun.endswith("s") and not noun.endswith(("ss", "us")):
+        return noun
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

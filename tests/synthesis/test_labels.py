@@ -44,10 +44,19 @@ def test_vertices_come_straight_from_the_scene(scene, sample):
 
 
 def test_what_carries_the_person_counts_as_scene(scene, picture):
-    held = replace(scene.objects[0], affordance="sit")
+    held = replace(scene.objects[0], template="sit")
     seated = replace(scene, objects=(held, scene.objects[1]))
     (support,) = (c for c in label(seated, picture, sample_id="x", split="train").human if c.task is Task.SCENE)
     assert set(scene.body_contacts[0]) <= set(support.vertex_ids)
+
+
+def test_what_is_held_up_is_not_the_scene(scene, picture):
+    tray = replace(scene.objects[0], affordance="support")
+    held = replace(scene, objects=(tray, scene.objects[1]))
+    sample = label(held, picture, sample_id="x", split="train")
+    (support,) = (contact for contact in sample.human if contact.task is Task.SCENE)
+    np.testing.assert_array_equal(support.vertex_ids, scene.body_contacts[-1])
+    assert "holding" in {text.field: text.answer for text in sample.texts}["interaction"]
 
 
 @pytest.mark.parametrize("seed", range(6))
