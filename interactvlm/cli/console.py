@@ -72,7 +72,7 @@ def _plain_lines() -> Callable[[str, int, int], None]:
         if not first and said[what] == tenth:
             return
         said[what] = tenth
-        left = f", {(now - began[what]) * (total - done) / done:.0f} s left" if 0 < done < total else ""
+        left = f", {(now - began[what]) * (total - done) / done:.0f} s left" if 0 < done < total and not first else ""
         count = f" {done}/{total}{left}" if total else ""
         console.print(f"... {what}{count}", markup=False, highlight=False)
 

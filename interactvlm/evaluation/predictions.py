@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ __all__ = ["Answer", "PredictionStore", "write_file"]
 
 _SMALLEST = 1e-3
 """Probabilities below are stored as 0."""
+_LEVELS = 65535
+"""Probabilities are stored in so many steps; 0.5 and what lies below it stay on their sides."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,9 +84,7 @@ class PredictionStore:
         arrays: dict[str, NDArray[Any]] = {}
         described = []
         for index, answer in enumerate(answers):
-            ids = np.flatnonzero(answer.values >= _SMALLEST).astype(np.int32)
-            arrays[f"{index:05d}.ids"] = ids
-            arrays[f"{index:05d}.values"] = answer.values[ids].astype(np.float32)
+            arrays[f"{index:05d}"] = _packed(answer.values)
             described.append(
                 {
                     "sample_id": answer.sample_id,
@@ -111,8 +112,7 @@ class PredictionStore:
                 described = json.loads(stored.metadata()["answers"])
                 answers = []
                 for index, entry in enumerate(described):
-                    values = np.zeros(entry["length"], dtype=np.float32)
-                    values[stored.get_tensor(f"{index:05d}.ids")] = stored.get_tensor(f"{index:05d}.values")
+                    values = _unpacked(stored.get_tensor(f"{index:05d}"), entry["length"])
                     answers.append(
                         Answer(
                             sample_id=entry["sample_id"],
@@ -125,7 +125,7 @@ class PredictionStore:
                         )
                     )
                 return answers
-        except (SafetensorError, OSError, KeyError, IndexError, TypeError, ValueError) as error:
+        except (SafetensorError, OSError, KeyError, IndexError, TypeError, ValueError, zlib.error) as error:
             raise InputError(str(file), f"is damaged ({error}); delete it and run again") from None
 
     def __iter__(self) -> Iterator[Answer]:
@@ -137,6 +137,18 @@ class PredictionStore:
 
     def _file(self, part: int) -> Path:
         return self._folder / f"part-{part:05d}.safetensors"
+
+
+def _packed(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    levels = np.rint(np.where(values < _SMALLEST, 0, values).astype(np.float64) * _LEVELS).astype("<u2")
+    return np.frombuffer(zlib.compress(levels.tobytes()), dtype=np.uint8)
+
+
+def _unpacked(packed: NDArray[np.uint8], length: int) -> NDArray[np.float32]:
+    levels = np.frombuffer(zlib.decompress(packed.tobytes()), dtype="<u2")
+    if len(levels) != length:
+        raise ValueError(f"{len(levels)} values, {length} are promised")
+    return (levels / _LEVELS).astype(np.float32)
 
 
 def write_file(file: Path, content: bytes) -> None:

@@ -75,7 +75,7 @@ def test_answers_survive_the_disk(tmp_path: Path) -> None:
     ]
     PredictionStore(tmp_path, {"run": 1}).save(0, given)
     first, second = PredictionStore(tmp_path, {"run": 1})
-    np.testing.assert_array_equal(first.values, [0, 0.5, 0, 1, 0.25])
+    np.testing.assert_allclose(first.values, [0, 0.5, 0, 1, 0.25], atol=1e-5)
     assert (first.key, first.text, first.parts, first.contact_token) == (
         given[0].key,
         "It is [SEG]",
@@ -83,6 +83,13 @@ def test_answers_survive_the_disk(tmp_path: Path) -> None:
         True,
     )
     assert (second.error, len(second.values)) == ("went wrong", 0)
+
+
+def test_the_disk_moves_no_vertex_over_the_threshold(tmp_path: Path) -> None:
+    near = np.array([0.5 - 1e-3, 0.5 - 1e-5, np.nextafter(np.float32(0.5), np.float32(0)), 0.5, 0.5 + 1e-6], np.float32)
+    PredictionStore(tmp_path, {}).save(0, [Answer("a", ("binary", "", ""), near)])
+    (answer,) = PredictionStore(tmp_path, {})
+    np.testing.assert_array_equal(answer.values >= 0.5, near >= 0.5)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
