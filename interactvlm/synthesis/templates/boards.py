@@ -126,7 +126,7 @@ def _play_shoes(stage: Stage, category: str, hand: str) -> None:
     prop = stage.bring((category,), "wear_feet", "wear", "foot_left", "foot_right", soft=True)
     long = float(np.ptp(prop.vertices[:, 2]))
     foot = float(np.ptp(actor.body.a_pose[part_vertices("left foot"), 2]))
-    if not 0.98 < long / foot < 1.3:
+    if not 0.93 < long / foot < 1.35:
         raise Missed("not this person's size")
     actor.assume(STAND, 0.25)
     actor.pose.turn[:] = 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from interactvlm.geometry.proximity import surface_distances
 from interactvlm.synthesis.actor import ARMS, HEAD, Actor, part_vertices, side_of
 from interactvlm.synthesis.contact import penetration
 from interactvlm.synthesis.prop import Prop, turned_about_y
@@ -34,6 +35,7 @@ class Style:
         near: a landmark that `at` is counted from instead, then in metres.
         looked_at: how often the person looks at the hand.
         seated: whether it also works sitting.
+    touches: how often the object touches the head, where the style is near it.
     hangs: whether the object hangs down from the hand, whatever the hand's turn.
     """
 
@@ -45,6 +47,7 @@ class Style:
     looked_at: float = 0.5
     seated: bool = True
     hangs: bool = False
+    touches: float = 0.8
 
 
 STYLES: Mapping[str, Style] = {
@@ -62,11 +65,11 @@ STYLES: Mapping[str, Style] = {
     "backhand": Style((-0.35, -0.15, 0.6), (-0.3, 0.7, 0.5), None, 0.12, looked_at=0.3, seated=False),
     "tray": Style((0.02, -0.36, 0.6), (1.0, 0.0, 0.25), (0.0, 1.0, 0.1), 0.06),
     "read": Style((-0.2, -0.28, 0.5), (0.45, 0.85, 0.25), (-0.35, 0.35, -0.85), 0.05, looked_at=0.9),
-    "mouth": Style((0.045, -0.065, 0.085), (-0.1, 0.85, -0.4), (-1.0, 0.0, -0.1), 0.008, "mouth", 0.0),
-    "bite": Style((0.055, -0.06, 0.1), (-0.6, 0.6, -0.45), None, 0.01, "mouth", 0.0),
-    "fork": Style((0.1, -0.075, 0.115), (-0.75, 0.4, -0.5), None, 0.01, "mouth", 0.0),
-    "ear": Style((0.045, -0.045, 0.012), (-0.1, 0.75, -0.4), (-1.0, 0.0, 0.0), 0.006, "ear", 0.0),
-    "hair": Style((0.14, 0.1, 0.06), (-0.3, 0.6, 0.5), (-1.0, 0.1, -0.2), 0.03, "ear", 0.0),
+    "mouth": Style((0.04, -0.07, 0.085), (-0.1, 0.8, -0.5), (-1.0, 0.0, -0.1), 0.008, "mouth", 0.0),
+    "bite": Style((0.05, -0.065, 0.08), (-0.3, 0.6, -0.65), (-0.9, -0.1, -0.3), 0.01, "mouth", 0.0),
+    "fork": Style((0.075, -0.085, 0.12), (-0.4, 0.5, -0.75), (-0.85, -0.2, -0.3), 0.01, "mouth", 0.0),
+    "ear": Style((0.045, -0.045, 0.012), (-0.1, 0.4, -0.9), (-1.0, 0.0, 0.0), 0.006, "ear", 0.0),
+    "hair": Style((0.2, 0.06, 0.06), (-0.1, 0.65, -0.7), (-1.0, 0.0, -0.2), 0.03, "ear", 0.0, touches=0.0),
 }
 
 
@@ -143,22 +146,25 @@ def arm_of(hand: str) -> tuple[str, ...]:
     return tuple(name for name in ARMS if name.endswith(side))
 
 
-def raise_hand(stage: Stage, hand: str, style: Style) -> None:
-    """Bring an empty hand where a style wants it.
+def _near(style: Style, hand: str) -> str:
+    return style.near + side_of(hand)[0] if style.near == "ear" else style.near
+
+
+def raise_hand(stage: Stage, hand: str, style: Style, *, spread: bool = True) -> None:
+    """Bring an empty hand where a style wants it, give or take its spread.
 
     Raises:
         Missed: when the arm does not get there.
     """
     actor = stage.actor
     side, _ = side_of(hand)
-    jitter = stage.rng.uniform(-1, 1, 3) * style.spread
+    jitter = stage.rng.uniform(-1, 1, 3) * (style.spread if spread else 0.0)
     if style.near:
-        landmark = style.near + side if style.near == "ear" else style.near
-        point = actor.where(landmark) + outward(hand, tuple(np.array(style.at) + jitter))
+        point = actor.where(_near(style, hand)) + outward(hand, tuple(np.array(style.at) + jitter))
     else:
         reach = actor.arm_length * (np.array(style.at) + jitter)
         point = actor.where("upperarm01" + side) + outward(hand, tuple(reach))
-    wobble = stage.rng.uniform(-0.12, 0.12, 3)
+    wobble = stage.rng.uniform(-0.12, 0.12, 3) * (1.0 if spread else 0.0)
     targets = actor.targets()
     actor.reach(
         targets, hand, point,
@@ -264,19 +270,28 @@ def _play(stage: Stage, category: str, hand: str) -> None:
     take_stance(stage)
     stage.tags["style"] = name
     roll = stage.uniform(*item.roll)
+    touches_head = bool(style.near) and stage.chance(style.touches)
     for _ in range(4):
         if style.hangs and _too_long_to_hang(stage, prop, hand):
             _wheel(stage, prop, hand)
             break
-        raise_hand(stage, hand, style)
+        raise_hand(stage, hand, style, spread=not touches_head)
         grasp(stage, prop, hand, roll=roll, hangs=style.hangs)
         inside = penetration(actor.vertices[part_vertices(*_ALL_BUT_ARMS)], prop.triangles).max()
-        if inside < 0.01:
+        if inside >= 0.01:
+            step = outward(hand, (inside + 0.01, 0.0, 0.0))  # farther from the body
+        elif touches_head:
+            head = actor.vertices[part_vertices("head")]
+            gap = float(surface_distances(head, prop.triangles, 0.08).min())
+            if gap < 0.006 or not np.isfinite(gap):
+                break
+            towards = actor.where(_near(style, hand)) - prop.vertices.mean(axis=0)
+            step = (gap - 0.002) * towards / np.linalg.norm(towards)
+        else:
             break
-        # Farther from the body.
-        out, up, front = style.at
         scale = 1.0 if style.near else actor.arm_length
-        style = replace(style, at=(out + (inside + 0.01) / scale, up, front))
+        moved = np.array(style.at) + outward(hand, (step[0], step[1], step[2])) / scale
+        style = replace(style, at=(float(moved[0]), float(moved[1]), float(moved[2])))
     _look(actor, stage, style, hand)
 
 

@@ -61,7 +61,7 @@ def sit_down(stage: Stage, prop: Prop, *, soft: bool, lean: float = 0.5) -> None
     spread = stage.uniform(0.0, 9.0)
     actor.assume({**SIT, "hip_abduct": spread, "hip_turn": stage.uniform(-2, 6)}, 0.2)
     actor.pose.turn[:] = 0
-    front, rear = _edge(prop, seat, 1.0), _edge(prop, seat, -1.0)
+    front, rear = _edge(prop, seat, (0.0, 1.0)), -_edge(prop, seat, (0.0, -1.0))
     side = stage.uniform(-0.3, 0.3) * max(radius - 0.22, 0.0)
     thigh = float(np.linalg.norm(actor.where("lowerleg01.L") - actor.where("upperleg01.L")))
     # Knees a little over the front edge, but the buttocks (a hand behind the hip joint) on the seat.
@@ -81,16 +81,25 @@ def sit_down(stage: Stage, prop: Prop, *, soft: bool, lean: float = 0.5) -> None
     _lower(stage, prop, press)
 
 
-def _edge(prop: Prop, seat: Array, sign: float) -> float:
-    """How far the seat reaches from its centre along +z or -z, metres: to where it ends or something stands on it."""
-    steps = np.arange(0.0, 0.9, 0.02)
-    origins = np.stack([np.full(len(steps), seat[0]), np.full(len(steps), seat[1] + 0.35), seat[2] + sign * steps], 1)
-    level = np.abs(first_hits(origins, _DOWN, prop.triangles) - 0.35) < 0.06
-    # Slats leave gaps of a few centimetres.
-    found = np.flatnonzero(level)
-    breaks = np.flatnonzero(np.diff(found) > 4)
-    reached = found[breaks[0] if len(breaks) else -1] if len(found) and found[0] < 12 else 0
-    return float(sign * steps[reached])
+def _edge(prop: Prop, centre: Array, direction: tuple[float, float]) -> float:
+    """How far a level surface reaches from a point of it along (x, z): to where it ends or something stands on it.
+
+    Slats and holes of up to ten centimetres (in the middle: of a toilet seat) do not end it.
+    """
+    steps = np.arange(0.0, 1.6, 0.02)
+    above = 0.35
+    origins = np.stack(
+        [centre[0] + direction[0] * steps, np.full(len(steps), centre[1] + above), centre[2] + direction[1] * steps], 1
+    )
+    depth = first_hits(origins, _DOWN, prop.triangles) - above
+    blocked = np.flatnonzero(depth < -0.06)
+    found = np.flatnonzero(np.abs(depth) < 0.06)
+    if len(blocked):
+        found = found[found < blocked[0]]
+    if not len(found) or found[0] > 12:
+        return 0.0
+    breaks = np.flatnonzero(np.diff(found) > 5)
+    return float(steps[found[breaks[0] if len(breaks) else -1]])
 
 
 def _lower(stage: Stage, prop: Prop, press: float) -> None:
@@ -171,8 +180,17 @@ def _play_lie(stage: Stage, category: str, hand: str) -> None:
     place = prop.anchor("lie")[0]
     prop.shift(np.array([-place[0], 0.0, -place[2]]))
     place = prop.anchor("lie")[0]
-    kind = stage.choose(("back", "back", "side", "front"))
+    head_end, feet_end = _edge(prop, place, (0.0, 1.0)), -_edge(prop, place, (0.0, -1.0))
+    left_end, right_end = _edge(prop, place, (1.0, 0.0)), -_edge(prop, place, (-1.0, 0.0))
+    length, narrow = head_end - feet_end, left_end - right_end < 0.75
+    bent = length < 1.02 * actor.stature
+    if length < 0.82 * actor.stature:
+        raise Missed("too short to lie on")
+    kind = "back" if bent or narrow else stage.choose(("back", "back", "side", "front"))
     actor.assume(LIE_SIDE if kind == "side" else LIE_BACK, 0.15)
+    if bent:
+        actor.set_angles({f"hip_flex{s}": stage.uniform(42, 52) for s in (".L", ".R")})
+        actor.set_angles({f"knee{s}": stage.uniform(84, 100) for s in (".L", ".R")})
     if kind == "side" and stage.chance(0.5):
         actor.mirror()
         towards = -1.0
@@ -183,10 +201,15 @@ def _play_lie(stage: Stage, category: str, hand: str) -> None:
         actor.set_angles({"ankle_flex.L": -40, "ankle_flex.R": -40, "neck_turn": turned})
     roll = {"back": 0.0, "front": 180.0, "side": 90.0 * towards}[kind]
     actor.pose.turn = _lying(roll + stage.normal(0, 2))
-    actor.pose.place[:] = (0.0, place[1] + 0.45, 0.02 * actor.stature)
+    spare = length - (0.83 if bent else 1.02) * actor.stature
+    middle = (left_end + right_end) / 2 if narrow else 0.0
+    actor.pose.place[:] = (middle, place[1] + 0.45, head_end - 0.5 * actor.stature - stage.uniform(0.2, 0.8) * spare)
     stage.tags["lie"] = kind
+    if narrow:
+        actor.set_angles({f"hip_abduct{s}": -5 for s in (".L", ".R")})
+        _fold_hands(stage)
     _sink(stage, prop, 0.045, "torso", "hips", "left thigh", "right thigh")
-    _relax(stage, kind, towards, prop.anchor("lie")[0][1])
+    _relax(stage, "bent" if bent else kind, towards, prop.anchor("lie")[0][1], arms=not narrow)
     _sink(stage, prop, 0.045, "torso", "hips", "left thigh", "right thigh", "head")
 
 
@@ -197,24 +220,38 @@ def _sink(stage: Stage, prop: Prop, press: float, *parts: str) -> None:
     stage.actor.pose.place[1] -= distance
 
 
-def _relax(stage: Stage, kind: str, towards: float, surface: float) -> None:
+def _relax(stage: Stage, kind: str, towards: float, surface: float, *, arms: bool) -> None:
     """Let head, arms and legs down onto the surface at a height."""
     actor = stage.actor
     size = actor.stature / 1.7
     heights: dict[str, float] = {}
     for side in (".L", ".R"):
         upper = kind == "side" and (side == ".L") == (towards < 0)
-        heights["wrist" + side] = 0.06 if upper else 0.04
-        heights["lowerarm01" + side] = 0.2 if upper else 0.04
-        heights["lowerleg01" + side] = {"back": 0.055, "front": 0.05, "side": 0.2 if upper else 0.05}[kind]
-        heights["foot" + side] = {"back": 0.05, "front": 0.08, "side": 0.09 if upper else 0.04}[kind]
-    heights["head"] = {"back": 0.085, "front": 0.09, "side": 0.13}[kind]
+        if arms:
+            heights["wrist" + side] = 0.06 if upper else 0.04
+            heights["lowerarm01" + side] = 0.2 if upper else 0.04
+        if kind != "bent":
+            heights["lowerleg01" + side] = {"back": 0.055, "front": 0.05, "side": 0.2 if upper else 0.05}[kind]
+        heights["foot" + side] = {"back": 0.05, "bent": 0.07, "front": 0.08, "side": 0.09 if upper else 0.04}[kind]
+    heights["head"] = {"back": 0.085, "bent": 0.085, "front": 0.09, "side": 0.13}[kind]
     targets = actor.targets()
     for landmark, height in heights.items():
         point = actor.where(landmark)
         point[1] = surface + (height - 0.02) * size
         targets.point(landmark, point, weight=(0.1, 1.0, 0.1))
-    actor.solve(targets, ARMS + LEGS + HEAD, stiffness=0.008)
+    actor.solve(targets, (ARMS if arms else ()) + LEGS + HEAD, stiffness=0.008)
+
+
+def _fold_hands(stage: Stage) -> None:
+    """Both hands on the belly of a person on the back."""
+    actor = stage.actor
+    targets = actor.targets()
+    up, left = actor.axis("spine04", np.array([0.0, 0.0, 1.0])), actor.axis("spine04", np.array([1.0, 0.0, 0.0]))
+    for hand in ("left", "right"):
+        _, sign = side_of(hand)
+        point = actor.where("belly") + 0.03 * up + sign * stage.uniform(0.03, 0.09) * left
+        actor.reach(targets, hand, point, palm=-up, along=-sign * left)
+    actor.solve(targets, ARMS, stiffness=0.008)
 
 
 def _lying(roll: float) -> Array:
@@ -231,7 +268,7 @@ SIT_ON = Template(
     categories=SEATS,
     play=_play_sit,
     needs=("seat",),
-    touching=lambda hand: {0: (("hips",), ("left thigh", "right thigh"))},
+    touching=lambda hand: {0: (("hips", "left thigh"), ("hips", "right thigh"))},
     deepest=0.045,
 )
 LIE = Template(

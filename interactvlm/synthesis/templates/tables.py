@@ -57,9 +57,7 @@ def _play_sit_hold(stage: Stage, category: str, hand: str) -> None:
         stage.actor.look(stage.actor.where("palm" + side_of(hand)[0]))
 
 
-def _hands_down(
-    stage: Stage, prop: Prop, points: dict[str, Array], *, turned_in: float = 0.35, trunk: bool = True
-) -> None:
+def _hands_down(stage: Stage, prop: Prop, points: dict[str, Array], *, turned_in: float = 0.35) -> None:
     """Lay palms on an upper side at given points, fingers away from the body.
 
     Raises:
@@ -73,8 +71,10 @@ def _hands_down(
             _, sign = side_of(hand)
             along = np.array([-sign * turned_in, 0.05, 1.0])
             actor.reach(targets, hand, point, gap=extra[hand], palm=_DOWN, along=along)
-        free = tuple(n for n in ARMS if any(n.endswith(side_of(h)[0]) for h in points)) + (TRUNK if trunk else ())
-        missed = actor.solve(targets, free, stiffness=0.006, iterations=35)
+        arms = tuple(n for n in ARMS if any(n.endswith(side_of(h)[0]) for h in points))
+        missed = actor.solve(targets, arms, stiffness=0.006, iterations=30)
+        if missed > 0.02:
+            missed = actor.solve(targets, arms + TRUNK, stiffness=0.01, iterations=30)
         for hand in points:
             open_hand(actor, hand)
             gap = palm_gap(actor, hand, prop)
@@ -92,6 +92,8 @@ def _play_type(stage: Stage, category: str, hand: str) -> None:
     prop = stage.bring((category,), "type", "press", "top")
     table = stage.bring(("dining table", "desk", "table"), "support", "support", "top")
     seat = stage.bring(("chair", "stool"), "sit", "sit", "seat")
+    if table.anchor("top")[0][1] - seat.anchor("seat")[0][1] < 0.2:
+        raise Missed("no room for the thighs")
     sit_down(stage, seat, soft=False, lean=0.0)
     face_away(table, "top")
     low, high = table.vertices.min(axis=0), table.vertices.max(axis=0)
@@ -239,7 +241,7 @@ TYPE_LAP = Template(
     needs=("top",),
     touching=lambda hand: {0: (("left hand",), ("right hand",), ("left thigh", "right thigh"))},
     hands=("both",),
-    deepest=0.035,
+    deepest=0.05,
 )
 LEAN = Template(
     name="lean",

@@ -53,7 +53,7 @@ def put_on_back(stage: Stage, prop: Prop) -> None:
 
 def _play_back(stage: Stage, category: str, hand: str) -> None:
     prop = stage.bring((category,), "carry_back", "wear", "strap", soft=True)
-    take_stance(stage)
+    take_stance(stage, calm=True)
     put_on_back(stage, prop)
 
 
@@ -102,7 +102,7 @@ def _play_face(stage: Stage, category: str, hand: str) -> None:
 def _play_neck(stage: Stage, category: str, hand: str) -> None:
     """A tie from the collar down the chest."""
     prop = stage.bring((category,), "wear_neck", "wear", "wear", soft=True)
-    take_stance(stage)
+    take_stance(stage, calm=True)
     lean = np.radians(stage.uniform(4, 10))
     up, front = stage.actor.axis("spine02", _UP), stage.actor.axis("spine02", _FRONT)
     up, front = np.cos(lean) * up - np.sin(lean) * front, np.cos(lean) * front + np.sin(lean) * up
@@ -133,7 +133,7 @@ def _steady(stage: Stage, prop: Prop, hand: str) -> None:
     side, sign = side_of(hand)
     low, high = prop.vertices.min(axis=0), prop.vertices.max(axis=0)
     edge = high[0] if sign > 0 else low[0]
-    point = np.array([edge, low[1] + 0.35 * (high[1] - low[1]), (low[2] + high[2]) / 2 + 0.02])
+    point = np.array([edge, low[1] + min(0.35 * (high[1] - low[1]), 0.05), (low[2] + high[2]) / 2 + 0.02])
     before = actor.pose.copy()
     targets = actor.targets()
     actor.reach(targets, hand, point, gap=0.008, palm=np.array([-sign, 0.0, 0.0]), along=np.array([0.0, 1.0, 0.1]))
