@@ -22,6 +22,9 @@ from interactvlm.errors import InputError
 
 __all__ = ["FeatureCache", "feature_key"]
 
+#: Records computed and written together: what a killed process loses at most.
+_AT_ONCE = 16
+
 
 def feature_key(*parts: bytes | str) -> str:
     """The key of whatever decides a record: 32 hex digits."""
@@ -67,9 +70,10 @@ class FeatureCache:
         if any(key not in self._rows for key in keys):
             self._refresh()
         missing = [i for i, key in enumerate(keys) if key not in self._rows]
-        if missing:
-            made = torch.as_tensor(compute(missing)).detach().to("cpu", torch.float16).numpy()
-            self._append([keys[i] for i in missing], made)
+        for first in range(0, len(missing), _AT_ONCE):
+            part = missing[first : first + _AT_ONCE]
+            made = torch.as_tensor(compute(part)).detach().to("cpu", torch.float16).numpy()
+            self._append([keys[i] for i in part], made)
         return [self._record(key) for key in keys]
 
     def _record(self, key: str) -> Tensor:

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -133,4 +134,4 @@ def test_the_rate_rises_and_falls() -> None:
     assert factors[4] == pytest.approx(1)
     assert factors[54] == pytest.approx(0.55)
     assert factors[104] == pytest.approx(0.1)
-    assert all(a >= b for a, b in zip(factors[3:], factors[4:], strict=False))
+    assert all(a >= b for a, b in pairwise(factors[3:]))
