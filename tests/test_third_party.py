@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -17,6 +18,12 @@ def test_every_shipped_asset_is_listed_with_its_hash_and_licence():
         for path in assets.rglob("*")
         if path.is_file() and path.relative_to(assets).parts[0] not in OWN
     }
+    # The objects' list is an entry here; it names the author, licence and hash of each of its files in turn.
+    catalogue = json.loads((assets / "objects" / "catalogue.json").read_text(encoding="utf-8"))["objects"]
+    for row in catalogue:
+        assert shipped.pop(f"interactvlm/assets/objects/{row['file']}") == row["sha256"], row["id"]
+        assert row["author"], row["id"]
+        assert row["licence"] == "CC0-1.0", row["id"]
     assert {name for name in listed if name.startswith("interactvlm/assets/")} == set(shipped)
     for name, digest in shipped.items():
         assert f"| sha256 | `{digest}` |" in listed[name], name

@@ -157,7 +157,7 @@ def rod(
 
 def tube(
     path: Array,
-    radius: float | Sequence[float],
+    radius: float | Sequence[float] | Array,
     colour: Colour,
     *,
     sides: int = 8,

@@ -215,7 +215,12 @@ def sandwich(rng: np.random.Generator) -> Shape:
         layers: list[tuple[Part, float]] = [(prism(outline, 0.013, bread, bevel=0.003), 0.0)]
         layers += [(prism(outline * 1.03, 0.006, colour), 0.012 + 0.005 * i) for i, colour in enumerate(fill)]
         layers += [(prism(outline, 0.013, bread, bevel=0.003), 0.026)]
-        half, back, front, tall = 0.06, float(outline[:, 1].min()) * 1.03, float(outline[:, 1].max()) * 1.03, 0.039
+        half, back, front, tall = (
+            float(outline[:, 0].max()) * 0.985,
+            float(outline[:, 1].min()) * 1.03,
+            float(outline[:, 1].max()) * 1.03,
+            0.039,
+        )
     elif kind == 1:
         r = rng.uniform(0.048, 0.058)
         layers = [(lathe([(0, 0), (r * 0.9, 0), (r, 0.01), (r, 0.018), (0, 0.018)], bread, sides=22), 0.0)]
