@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from interactvlm.errors import InputError
 
-__all__ = ["Answer", "PredictionStore", "write_file"]
+__all__ = ["FORMAT", "Answer", "PredictionStore", "write_file"]
 
+FORMAT = 1
+"""Of the files; part of what a run is."""
 _SMALLEST = 1e-3
 """Probabilities below are stored as 0."""
 _LEVELS = 65535

@@ -19,7 +19,7 @@ from interactvlm.config import Settings
 from interactvlm.errors import CancelledError, DeadlineExceededError, InputError, InteractVLMError
 from interactvlm.evaluation.features import Features, photo_features
 from interactvlm.evaluation.inquiry import Inquiry
-from interactvlm.evaluation.predictions import Answer, PredictionStore
+from interactvlm.evaluation.predictions import FORMAT, Answer, PredictionStore
 from interactvlm.pipeline import Pipeline
 from interactvlm.types import Prediction, Target, Task
 
@@ -128,6 +128,7 @@ def predict_all(
         raise InputError("photos_per_batch", f"is {photos_per_batch}; at least 1 is needed")
     language = model.pipeline.language.identity
     identity = {
+        "format": FORMAT,
         "model": language.name,
         "checkpoint": language.checkpoint_hash,
         "fast": fast,
