@@ -145,6 +145,7 @@ class ArrayUnpickler(pickle.Unpickler):
     """An unpickler that can rebuild arrays and plain containers, and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
+        """What stands for a name in the pickle."""
         module = _PYTHON_2.get(module, module)
         found = _ALLOWED.get((module, name))
         if found is not None:
@@ -154,4 +155,5 @@ class ArrayUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not on the list of allowed names")
 
     def persistent_load(self, pid: Any) -> Any:
+        """Refused."""
         raise pickle.UnpicklingError("it refers to objects outside of itself")
