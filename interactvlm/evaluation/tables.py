@@ -67,8 +67,13 @@ def _main(methods: Mapping[str, Any], beside: Mapping[str, Any]) -> str:
         (f"*{name}*", None, row["binary_f1"], None, None, None, row["semantic_f1"], *(None,) * 5)
         for name, row in beside["damon_generated"].items()
     ]
-    return "Italic rows are published numbers on DAMON (another data set unless this is DAMON).\n\n" + markdown_table(
-        _MAIN_HEADING, [*_main_rows(methods), *rows]
+    rows += [
+        (f"*{name}, 3DIR*", None, *_values(row, "f1 precision recall geodesic_cm"), *(None,) * 6)
+        for name, row in beside["3dir_binary"].items()
+    ]
+    return (
+        "Italic rows are published numbers, on DAMON unless they say 3DIR: of another data set than ours, unless this "
+        "is it.\n\n" + markdown_table(_MAIN_HEADING, [*_main_rows(methods), *rows])
     )
 
 

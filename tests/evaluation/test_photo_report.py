@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from interactvlm.body.parts import PART_NAMES
@@ -113,3 +115,27 @@ def test_what_is_wrong_with_a_rows_file_is_told(folder: Path, text: str, message
 def test_a_missing_rows_file_is_told(folder: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         read_rows(folder / "absent.toml", folder)
+
+
+VALUES = st.one_of(
+    *(st.booleans(), st.integers(-9, 9), st.floats(), st.text(max_size=8), st.lists(st.integers(-9, 99), max_size=5)),
+    st.lists(st.sampled_from([*PART_NAMES, "nose"]), max_size=4),
+    st.sampled_from(["red.png", "cup", "ground"]),
+)
+KEYS = st.sampled_from(["photo", "person", "object", "parts", "optional", "who", "box"])
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.dictionaries(KEYS, VALUES), max_size=3))
+def test_any_rows_are_read_or_refused_in_one_sentence(folder: Path, rows: list[dict[str, object]]) -> None:
+    tables = ["".join(f"{key} = {json.dumps(value)}\n" for key, value in row.items()) for row in rows]
+    text = "".join(f"[[row]]\n{table}" for table in tables)
+    (folder / "rows.toml").write_text(text.replace("NaN", "nan").replace("Infinity", "inf"))
+    told, read = "", []
+    try:
+        read = read_rows(folder / "rows.toml", folder)
+    except InteractVLMError as error:
+        told = str(error)
+    assert len(told.splitlines()) <= 1
+    assert told or len(read) == len(rows)
+    assert all(set(row.parts) <= set(PART_NAMES) for row in read)
