@@ -108,7 +108,14 @@ def _palms() -> dict[str, NDArray[np.intp]]:
 
 
 def settle(
-    actor: Actor, prop: Prop, direction: Array, parts: tuple[str, ...], *, press: float, back: float = 0.25
+    actor: Actor,
+    prop: Prop,
+    direction: Array,
+    parts: tuple[str, ...],
+    *,
+    press: float,
+    back: float = 0.25,
+    within: tuple[Array, float] | None = None,
 ) -> float:
     """How far the body must move along a direction until it is pressed into the object by `press` metres.
 
@@ -119,10 +126,15 @@ def settle(
         parts: body parts that meet the object.
         press: metres.
         back: metres inside the object from which surfaces are still found.
+        within: a place on the object and a distance, metres: what lies farther from it does not count.
 
     Returns:
         Metres, negative to move back; infinity when nothing is in the way.
     """
     points = actor.vertices[part_vertices(*parts)]
-    hits = first_hits(points - back * direction, direction, prop.triangles)
-    return float(hits.min() - back + press)
+    triangles = prop.triangles
+    if within is not None:
+        place, reach = within
+        triangles = triangles[np.linalg.norm(triangles.mean(axis=1) - place, axis=1) < reach]
+    hits = first_hits(points - back * direction, direction, triangles)
+    return float(hits.min(initial=np.inf) - back + press)

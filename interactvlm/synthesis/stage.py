@@ -21,6 +21,9 @@ Array = NDArray[np.float64]
 Fetch = Callable[[str, np.random.Generator], ObjectModel | None]
 
 
+_INSTANCES = 5  # of one category that are looked at for the anchors needed
+
+
 class Missed(Exception):  # noqa: N818 -- not an error: the next throw of the dice may succeed
     """This throw of the dice does not work out: out of reach, or pierced."""
 
@@ -41,7 +44,6 @@ class Stage:
         props: what the person deals with, in order of importance.
         tags: facts about the scene.
         soft: props (by place in `props`) whose contact counts within the soft distance.
-        feet_down: whether the floor carries the person.
     """
 
     actor: Actor
@@ -60,13 +62,16 @@ class Stage:
             Missed: when there is none.
         """
         for place in self.rng.permutation(len(categories)):
-            model = self.fetch(categories[place], self.rng)
-            if model is not None and all(name in model.anchors for name in anchors):
-                prop = Prop(model, template=template, affordance=affordance)
-                if soft:
-                    self.soft.add(len(self.props))
-                self.props.append(prop)
-                return prop
+            for _ in range(_INSTANCES):
+                model = self.fetch(categories[place], self.rng)
+                if model is None:
+                    break
+                if all(name in model.anchors for name in anchors):
+                    prop = Prop(model, template=template, affordance=affordance)
+                    if soft:
+                        self.soft.add(len(self.props))
+                    self.props.append(prop)
+                    return prop
         raise Missed(f"nothing with {', '.join(anchors)}")
 
     def uniform(self, low: float, high: float) -> float:

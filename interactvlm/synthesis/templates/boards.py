@@ -162,8 +162,12 @@ def _play_ride(stage: Stage, category: str, hand: str) -> None:
     actor.assume(RIDE, 0.15)
     actor.pose.turn[:] = (np.radians(stage.uniform(4, 20)), 0.0, 0.0)
     actor.pose.place[:] = (0.0, saddle[1] + 0.25, 0.03)
-    for _ in range(2):
-        distance = settle(actor, prop, _DOWN, ("hips", "left thigh", "right thigh"), press=0.012, back=0.2)
+    for back in (0.2, 0.05):
+        # Once the legs hang down beside the saddle, only its first centimetres carry.
+        distance = settle(
+            actor, prop, _DOWN, ("hips", "left thigh", "right thigh"),
+            press=0.012, back=back, within=(saddle, 0.2),
+        )  # fmt: skip
         if not np.isfinite(distance):
             raise Missed("nothing to sit on")
         actor.pose.place[1] -= distance

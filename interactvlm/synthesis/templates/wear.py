@@ -124,11 +124,14 @@ def _play_on_head(stage: Stage, category: str, hand: str) -> None:
     prop.shift(np.array([crown[0] - middle[0], 0.0, crown[2] - middle[2]]))
     prop.stand_on(float(crown[1] + 0.05))
     _press_to_body(stage, prop, np.array([0.0, -1.0, 0.0]), ("head",), 0.006)
-    _steady(stage, prop, hand)
+    if stage.chance(0.7):
+        steadied = stage.choose(("left", "right"))
+        if _steady(stage, prop, steadied):
+            stage.tags["steadied_by"] = steadied
 
 
-def _steady(stage: Stage, prop: Prop, hand: str) -> None:
-    """One hand on the side of a load, where that is in reach."""
+def _steady(stage: Stage, prop: Prop, hand: str) -> bool:
+    """One hand on the side of a load; whether that is in reach."""
     actor = stage.actor
     side, sign = side_of(hand)
     low, high = prop.vertices.min(axis=0), prop.vertices.max(axis=0)
@@ -140,7 +143,7 @@ def _steady(stage: Stage, prop: Prop, hand: str) -> None:
     free = tuple(name for name in ARMS if name.endswith(side))
     if actor.solve(targets, free, stiffness=0.005) > 0.03:
         actor.pose = before
-        raise Missed("the load is out of the hand's reach")
+        return False
     gap = palm_gap(actor, hand, prop)
     if np.isfinite(gap):
         targets = actor.targets()
@@ -152,6 +155,7 @@ def _steady(stage: Stage, prop: Prop, hand: str) -> None:
         actor.solve(targets, free, stiffness=0.005)
     open_hand(actor, hand)
     close_hand(actor, hand, prop, most=30)
+    return True
 
 
 CARRY_BACK = Template(
@@ -161,7 +165,19 @@ CARRY_BACK = Template(
     play=_play_back,
     needs=("strap",),
     touching=lambda hand: {0: (("torso",),)},
-    only=lambda hand: {0: ("torso", "hips", "head", "left arm", "right arm", "left forearm", "right forearm")},
+    only=lambda hand: {
+        0: (
+            "torso",
+            "hips",
+            "head",
+            "left arm",
+            "right arm",
+            "left thigh",
+            "right thigh",
+            "left forearm",
+            "right forearm",
+        )
+    },
     deepest=0.05,
 )
 CARRY_SHOULDER = Template(
@@ -209,7 +225,6 @@ CARRY_HEAD = Template(
     share=0.5,
     categories=("suitcase", "box", "bowl", "basket", "surfboard", "book"),
     play=_play_on_head,
-    touching=lambda hand: {0: (("head",), (f"{hand} hand",))},
-    hands=("left", "right"),
+    touching=lambda hand: {0: (("head",),)},
     deepest=0.02,
 )
