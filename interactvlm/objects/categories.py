@@ -133,7 +133,7 @@ furniture
   lamp | .60 | .30 | floor lamp, table lamp, desk lamp, lantern, light
   deck chair | 1.3 | .3 | sun lounger, lounger, lawn chair, folding chair, beach chair
 accessory
-  headphones | .19 | .02 | headset, earphones, earmuffs, ear phones, pair of headphones
+  headphones | .22 | .02 | headset, earphones, earmuffs, ear phones, pair of headphones
 everyday-objects
   box | .60 | .18 | cardboard box, carton, package, parcel, crate, packing box
   trash can | .42 | .1 | dustbin, bin, garbage can, waste basket, rubbish bin, wastebasket
@@ -144,7 +144,7 @@ sports
 transport
   shopping cart | 1.0 | .08 | shopping trolley, trolley, cart, supermarket trolley, supermarket cart
   stroller | 1.0 | .1 | pram, buggy, pushchair, baby carriage, baby stroller
-  wheelbarrow | 1.4 | .15 | barrow, garden cart, hand cart, pushcart, garden barrow
+  wheelbarrow | 1.55 | .12 | barrow, garden cart, hand cart, pushcart, garden barrow
 other
   swing | 2.2 | .3 | playground swing, swing seat, swing set, garden swing, child's swing
   railing | 1.9 | .3 | handrail, fence, banister, guard rail, balustrade, barrier
