@@ -32,7 +32,7 @@ def model(seen: Seen, small_body: BodyTemplate) -> EvaluatedModel:
     return model_of(seen, small_body)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_samples(small_body: BodyTemplate) -> Callable[..., list[ContactSample]]:
     def make(count: int = 8, *, shift: int = 0, words: str = "the left hand", **more: str) -> list[ContactSample]:
         rng = np.random.default_rng(shift)

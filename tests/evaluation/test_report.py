@@ -16,15 +16,22 @@ from interactvlm.evaluation.report import HEADLINE, PRIOR, build_report
 from interactvlm.evaluation.scores import score_answers
 from interactvlm.evaluation.tables import markdown_report
 from interactvlm.evaluation.truth import collect_truths
+from tests.evaluation.fakes import Seen, model_of
 from tests.evaluation.test_scores import answers_of, empty, perfect
 
 
-@pytest.fixture
-def report(make_samples, model, tmp_path: Path) -> dict:
-    return evaluate(model, make_samples(8), tmp_path, title="fake", training=make_samples(12, shift=5))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("evaluation")
 
 
-def test_the_document_has_the_promised_keys(report: dict, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def report(make_samples, small_body, folder: Path) -> dict:
+    model = model_of(Seen(), small_body)
+    return evaluate(model, make_samples(8), folder, title="fake", training=make_samples(12, shift=5))
+
+
+def test_the_document_has_the_promised_keys(report: dict, folder: Path) -> None:
     assert (
         *("binary_f1", "semantic_f1", "geodesic_cm", "prior_gap_f1", "left_right_acc"),
         *("no_contact_acc", "object_sim", "object_auc", "n"),
@@ -39,7 +46,7 @@ def test_the_document_has_the_promised_keys(report: dict, tmp_path: Path) -> Non
     assert set(report["per_object"]) == {"cup"}
     assert set(report["per_template"]) == {"hold_left", "hold_right"}
     assert set(report["objects"]["per_affordance"]) == {"grasp"}
-    assert json.loads((tmp_path / "report.json").read_text()) == report
+    assert json.loads((folder / "report.json").read_text()) == report
     json.dumps(report, allow_nan=False)
 
 
@@ -51,8 +58,8 @@ def test_the_numbers_are_the_rows_means(report: dict) -> None:
     assert gap["interval"][0] <= gap["mean"] <= gap["interval"][1]
 
 
-def test_the_markdown_has_every_table(report: dict, tmp_path: Path) -> None:
-    text = (tmp_path / "report.md").read_text()
+def test_the_markdown_has_every_table(report: dict, folder: Path) -> None:
+    text = (folder / "report.md").read_text()
     for heading in ("Tab. 2", "Tab. S.2", "Tab. S.3", "Calibration", "category prior", "*DECO*", "IAGNet", "left hand"):
         assert heading in text
     for line in text.splitlines():
