@@ -29,11 +29,11 @@ def model_card(config: TrainingConfig, checkpoint: Path) -> str:
         checkpoint: the exported one; its run's log gives the figures.
     """
     state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    done = training_state(config, state["step"])
     lines = [
         "# nano's own weights",
         "",
-        f"{training_state(config, state['step']).capitalize()} ({state['photos']} photos shown, "
-        f"{state['seconds'] / 3600:.1f} hours).",
+        f"{done[0].upper()}{done[1:]} ({state['photos']} photos shown, {state['seconds'] / 3600:.1f} hours).",
         "",
         "| file | what |",
         "|---|---|",
