@@ -5,6 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 import trimesh
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from interactvlm.errors import InputError
 from interactvlm.objects.anchors import ANCHOR_NAMES, ObjectModel, object_for
@@ -121,3 +123,20 @@ def test_platforms_agree_because_coordinates_are_rounded_to_hundredths_of_a_mill
     vertices = generate("cup", 0).mesh.vertices
     rounded = np.round(vertices.astype(np.float64), 5).astype(np.float32)
     assert hashlib.sha256(vertices.tobytes()).digest() == hashlib.sha256(rounded.tobytes()).digest()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(sorted(GENERATORS)), st.integers(0, 2**32 - 1))
+def test_any_seed_makes_a_closed_object_within_reach_of_its_size(category, seed):
+    model = generate(category, seed)
+    mesh = trimesh.Trimesh(model.mesh.vertices, model.mesh.faces, process=False)
+    assert mesh.is_watertight
+    prior = CATEGORIES[category]
+    assert abs(float(mesh.extents.max()) - prior.size_mean) <= 3.2 * prior.size_spread
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=40))
+def test_any_text_is_an_object_or_refused(source):
+    with pytest.raises(InputError):
+        object_for("x" + source)
