@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from interactvlm.checkpoints.confinement import confine
+from interactvlm.checkpoints.embedding_table import write_embedding_table
 from interactvlm.checkpoints.lora import has_lora, lora_groups, merge_lora
 from interactvlm.checkpoints.safetensors_file import DTYPE_BYTES, write_file
 from interactvlm.checkpoints.unpickle import read_array_pickle
@@ -42,6 +43,13 @@ def main() -> None:
         elif job["kind"] == "values":
             confine(writable=staging, input_bytes=sum(path.stat().st_size for path in sources))
             write_values(sources, job["member"], staging / job["name"])
+            _say({"files": {}})
+        elif job["kind"] == "embeddings":
+            import torch  # before the walls are up: it maps its libraries
+
+            torch.set_num_threads(1)
+            confine(writable=staging, input_bytes=source.stat().st_size)
+            write_embedding_table(source, staging, ids=job["ids"], vectors=job["vectors"])
             _say({"files": {}})
         else:
             import torch  # before the walls are up: it maps its libraries

@@ -9,7 +9,7 @@ import pickle
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interactvlm.checkpoints.reader import bytes_of
 from interactvlm.checkpoints.safetensors_file import TORCH_NAME, read_header
@@ -19,7 +19,15 @@ from interactvlm.errors import CheckpointError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["WeightSource", "find_weight_files", "is_safetensors", "is_torch_pickle", "raw_bytes", "total_bytes"]
+__all__ = [
+    "WeightSource",
+    "find_weight_files",
+    "is_safetensors",
+    "is_torch_pickle",
+    "raw_bytes",
+    "total_bytes",
+    "unpickled",
+]
 
 _SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 #: How files that torch.save wrote begin: a zip, or (before torch 1.6) the pickled magic number.
@@ -116,7 +124,7 @@ class WeightSource:
         if self._path == path:
             return
         self._open = {}  # unmap the old one before the next is mapped
-        self._open = _mapped(path) if is_safetensors(path) else _unpickled(path)
+        self._open = _mapped(path) if is_safetensors(path) else _tensors(path)
         self._path = path
 
 
@@ -135,16 +143,27 @@ def _mapped(path: Path) -> dict[str, torch.Tensor]:
     return load_file(path)
 
 
-def _unpickled(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors of a file that torch.save wrote, through torch's restricted unpickler (tensors and plain containers)."""
+def unpickled(path: Path) -> Any:
+    """What torch.save wrote, through torch's restricted unpickler (tensors and plain containers), tensors mapped.
+
+    Raises:
+        CheckpointError: it is damaged or asks for code.
+    """
     import torch
 
     refused = (pickle.UnpicklingError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, EOFError, OSError)
     zipped = _head(path).startswith(_TORCH_MAGIC[0])
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except (*refused, IndexError, AssertionError, RecursionError, UnicodeDecodeError) as error:
         raise CheckpointError(path, f"is refused: {_reason(error)}") from None
+
+
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    """The dense tensors of a file that torch.save wrote, out of the container a trainer keeps them in."""
+    import torch
+
+    content = unpickled(path)
     for key in _CONTAINERS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
