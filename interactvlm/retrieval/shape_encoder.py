@@ -8,6 +8,7 @@ Shapes: B clouds, N points, S groups (patches), K points a group, D width, E emb
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,26 +21,27 @@ from interactvlm.checkpoints.reader import WeightReader
 from interactvlm.errors import CheckpointError, InputError
 from interactvlm.retrieval.point_groups import ball_groups, farthest_points, gather_points
 
-__all__ = ["ShapeEncoder", "ShapeEncoderConfig", "load_shape_encoder"]
+__all__ = ["B32", "G14", "L14", "ShapeEncoder", "ShapeEncoderConfig", "load_shape_encoder"]
 
 _POINT_CHANNELS = 6
 _GROUP_WIDTH = 64
 # From this module's names to the published checkpoint's, applied in order.
 _STORED_NAMES = (
-    ("grouping.convs.", "ppat.sa.mlp_convs."),
-    ("grouping.norms.", "ppat.sa.mlp_bns."),
-    ("patch_norm.", "ppat.lift.2."),
-    ("patch_embed.", "ppat.lift.0."),
-    ("class_token", "ppat.cls_token"),
-    ("blocks.", "ppat.transformer.layers."),
+    ("grouping.convs.", "sa.mlp_convs."),
+    ("grouping.norms.", "sa.mlp_bns."),
+    ("patch_norm.", "lift.2."),
+    ("patch_embed.", "lift.0."),
+    ("class_token", "cls_token"),
+    ("blocks.", "transformer.layers."),
     (".attention.norm.", ".0.norm."),
     (".attention.qkv.", ".0.fn.to_qkv."),
     (".attention.out.", ".0.fn.to_out.0."),
     (".mlp.norm.", ".1.norm."),
     (".mlp.expand.", ".1.fn.net.0."),
     (".mlp.contract.", ".1.fn.net.3."),
-    ("projection.", "proj."),
 )
+#: What stands before the names: of the G14 file, of the L14 and B32 files, of a plain state dict.
+_PREFIXES = ("module.", "pc_encoder.", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class ShapeEncoderConfig:
         groups: S, groups per cloud.
         radius: reach of a group, in units of the normalised cloud.
         group_size: K, points per group.
-        embedding: E, width of the embedding.
+        embedding: E, width of the embedding; 0 where there is no projection and E is D.
+        up: the axis that points up in the clouds it was trained on, "y" or "z".
     """
 
     width: int = 512
@@ -69,6 +72,15 @@ class ShapeEncoderConfig:
     radius: float = 0.2
     group_size: int = 64
     embedding: int = 1280
+    up: str = "z"
+
+
+G14 = ShapeEncoderConfig()
+"""In the space of CLIP ViT-bigG-14 (`laion2b_s39b_b160k`)."""
+L14 = ShapeEncoderConfig(mlp_width=1024, group_width=128, groups=64, radius=0.4, group_size=256, embedding=768, up="y")
+"""In the space of OpenAI's CLIP ViT-L/14."""
+B32 = ShapeEncoderConfig(mlp_width=1024, group_width=128, groups=64, radius=0.4, group_size=256, embedding=0, up="y")
+"""In the space of OpenAI's CLIP ViT-B/32: 512 channels, the transformer's own."""
 
 
 class ShapeEncoder(nn.Module):
@@ -87,13 +99,19 @@ class ShapeEncoder(nn.Module):
         self.patch_norm = nn.LayerNorm(config.width)
         self.class_token = nn.Parameter(torch.zeros(config.width))
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.depth))
-        self.projection = nn.Linear(config.width, config.embedding)
+        self.projection = nn.Linear(config.width, config.embedding) if config.embedding else nn.Identity()
+
+    @property
+    def channels(self) -> int:
+        """E, width of the embedding."""
+        return self.config.embedding or self.config.width
 
     def forward(self, points: Tensor, colours: Tensor, *, start: Tensor | None = None) -> Tensor:
         """Embed clouds; compare the results by cosine.
 
         Args:
-            points: float [B, N, 3], z up, centred, farthest point at distance 1 (see `normalize_cloud`).
+            points: float [B, N, 3], the configuration's axis up, centred, farthest point at distance 1 (see
+                `normalize_cloud`).
             colours: float [B, N, 3], RGB in [0, 1].
             start: int64 [B], the point that starts the sampling; the first when None.
 
@@ -194,28 +212,65 @@ def load_shape_encoder(
     OpenShape's file is a pickle: `interactvlm convert-checkpoint` makes the folder.
 
     Args:
-        folder: where the weights lie; tensor names as published, with or without the prefix "module.".
-        config: sizes; the published ones when None.
+        folder: where the weights lie; tensor names as published, with or without their prefix.
+        config: sizes; when None, the published model (G14, L14 or B32) whose shapes the tensors have.
         device: where to put it.
 
     Raises:
-        CheckpointError: when weights are missing, left over, or of other sizes than `config` says.
+        CheckpointError: when weights are missing, left over, of other sizes than `config` says, or of no published one.
     """
     reader = WeightReader(folder)
-    prefix = "module." if "module.proj.weight" in reader else ""
+    prefix, body = _prefixes(reader)
+    if config is None:
+        config = _published(reader, prefix, body)
 
     def stored_name(own: str) -> str:
+        if own.startswith("projection."):
+            return prefix + own.replace("projection.", "proj.", 1)
         for ours, published in _STORED_NAMES:
             own = own.replace(ours, published, 1)
-        return prefix + own
+        return prefix + body + own
 
     with torch.device("meta"):
-        encoder = ShapeEncoder(config=config or ShapeEncoderConfig())
+        encoder = ShapeEncoder(config=config)
     wanted = {stored_name(name) for name in encoder.state_dict()}
-    extra = [n for n in reader.names() if n.startswith((f"{prefix}ppat.", f"{prefix}proj.")) and n not in wanted]
+    ours = tuple(f"{prefix}{part}" for part in ("ppat.", "proj.", "sa.", "lift.", "cls_token", "transformer."))
+    extra = [name for name in reader.names() if name.startswith(ours) and name not in wanted]
     if extra:
         raise CheckpointError(
             folder, f"holds {len(extra)} tensors the encoder has no place for, the first is {extra[0]}"
         )
     reader.load_into(encoder, stored_name=stored_name, dtype=torch.float32, device=device)
     return encoder.eval()
+
+
+def _prefixes(reader: WeightReader) -> tuple[str, str]:
+    """What stands before every name, and before those of the transformer: a projected one is kept under "ppat."."""
+    for prefix in _PREFIXES:
+        for body in ("ppat.", ""):
+            if f"{prefix}{body}cls_token" in reader:
+                return prefix, body
+    raise CheckpointError(reader.folder, "holds no OpenShape point encoder: no tensor is named cls_token")
+
+
+def _published(reader: WeightReader, prefix: str, body: str) -> ShapeEncoderConfig:
+    """The published sizes that the tensors have; groups, radius and heads leave no trace in them."""
+    layers = re.compile(re.escape(f"{prefix}{body}transformer.layers.") + r"(\d+)\.0\.norm\.weight")
+    depth = sum(layers.fullmatch(name) is not None for name in reader.names())
+
+    def rows(name: str) -> int:
+        return reader.shape(name)[0] if name in reader else 0
+
+    transformer = f"{prefix}{body}transformer.layers.0."
+    found = {
+        "width": rows(f"{prefix}{body}cls_token"),
+        "depth": depth,
+        "mlp_width": rows(f"{transformer}1.fn.net.0.weight"),
+        "group_width": rows(f"{prefix}{body}sa.mlp_convs.2.weight"),
+        "embedding": rows(f"{prefix}proj.weight"),
+    }
+    for config in (G14, L14, B32):
+        if all(getattr(config, name) == value for name, value in found.items()):
+            return config
+    sizes = ", ".join(f"{name} {value}" for name, value in found.items())
+    raise CheckpointError(reader.folder, f"has {sizes}: none of OpenShape's G14, L14 and B32; state its sizes")

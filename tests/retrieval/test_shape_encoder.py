@@ -16,7 +16,7 @@ from interactvlm.retrieval.point_groups import (
     gather_points,
     normalize_cloud,
 )
-from interactvlm.retrieval.shape_encoder import ShapeEncoder, ShapeEncoderConfig, load_shape_encoder
+from interactvlm.retrieval.shape_encoder import B32, G14, L14, ShapeEncoder, ShapeEncoderConfig, load_shape_encoder
 
 SMALL = ShapeEncoderConfig(
     width=16,
@@ -176,3 +176,53 @@ def test_published_size_has_the_published_shapes() -> None:
     assert shapes["grouping.convs.0.weight"] == (64, 9, 1, 1)
     assert shapes["blocks.11.attention.qkv.weight"] == (3 * 8 * 64, 512)
     assert shapes["blocks.11.mlp.expand.weight"] == (1536, 512)
+
+
+def published_shapes(config: ShapeEncoderConfig) -> dict[str, torch.Tensor]:
+    """Tensors as the published file of that size names and shapes them; one number stands for all of each."""
+    sa, width, inner = config.group_width, config.width, config.heads * config.head_width
+    prefix = "module.ppat." if config == G14 else "pc_encoder.ppat." if config.embedding else "pc_encoder."
+    shapes: dict[str, tuple[int, ...]] = {"cls_token": (width,)}
+    for i, (before, after) in enumerate(((9, 64), (64, 64), (64, sa))):
+        shapes[f"sa.mlp_convs.{i}.weight"], shapes[f"sa.mlp_convs.{i}.bias"] = (after, before, 1, 1), (after,)
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            shapes[f"sa.mlp_bns.{i}.{name}"] = (after,)
+        shapes[f"sa.mlp_bns.{i}.num_batches_tracked"] = ()
+    shapes |= {"lift.0.weight": (width, sa + 3, 1), "lift.0.bias": (width,)}
+    shapes |= {"lift.2.weight": (width,), "lift.2.bias": (width,)}
+    for i in range(config.depth):
+        layer = f"transformer.layers.{i}"
+        for half in (0, 1):
+            shapes |= {f"{layer}.{half}.norm.weight": (width,), f"{layer}.{half}.norm.bias": (width,)}
+        shapes[f"{layer}.0.fn.to_qkv.weight"] = (3 * inner, width)
+        shapes |= {f"{layer}.0.fn.to_out.0.weight": (width, inner), f"{layer}.0.fn.to_out.0.bias": (width,)}
+        hidden = config.mlp_width
+        shapes |= {f"{layer}.1.fn.net.0.weight": (hidden, width), f"{layer}.1.fn.net.0.bias": (hidden,)}
+        shapes |= {f"{layer}.1.fn.net.3.weight": (width, hidden), f"{layer}.1.fn.net.3.bias": (width,)}
+    tensors = {
+        prefix + name: torch.zeros(shape, dtype=torch.float16 if shape else torch.int64)
+        for name, shape in shapes.items()
+    }
+    if config.embedding:
+        home = prefix.removesuffix("ppat.")
+        tensors[f"{home}proj.weight"] = torch.zeros(config.embedding, width)
+        tensors[f"{home}proj.bias"] = torch.zeros(config.embedding)
+    return tensors
+
+
+@pytest.mark.parametrize(("config", "channels", "up"), [(G14, 1280, "z"), (L14, 768, "y"), (B32, 512, "y")])
+def test_published_sizes_are_recognised_by_their_shapes(tmp_path: Path, config, channels: int, up: str) -> None:
+    save_file(published_shapes(config) | {"logit_scale": torch.ones(())}, tmp_path / "model.safetensors")
+    loaded = load_shape_encoder(tmp_path)
+    assert loaded.config == config
+    assert (loaded.channels, loaded.config.up) == (channels, up)
+    assert loaded.class_token.dtype == torch.float32
+
+
+def test_other_sizes_must_be_stated(tmp_path: Path) -> None:
+    save_file(published_weights(), tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"width 16, depth 1, .* none of OpenShape's G14, L14 and B32"):
+        load_shape_encoder(tmp_path)
+    save_file({"other": torch.ones(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match="holds no OpenShape point encoder"):
+        load_shape_encoder(tmp_path)
