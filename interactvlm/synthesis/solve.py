@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 PALM_PRESS = 0.007
 """Metres that a palm gives way."""
 
+_LEVEL = 0.07  # metres
 _STOP = 0.0035  # metres between a finger and an object at which the finger stops
 _STEP, _STEPS = 6.0, 15  # degrees
 _THUMB_SCALE = 0.6
@@ -116,6 +117,7 @@ def settle(
     press: float,
     back: float = 0.25,
     within: tuple[Array, float] | None = None,
+    level: float | None = None,
 ) -> float:
     """How far the body must move along a direction until it is pressed into the object by `press` metres.
 
@@ -127,6 +129,7 @@ def settle(
         press: metres.
         back: metres inside the object from which surfaces are still found.
         within: a place on the object and a distance, metres: what lies farther from it does not count.
+        level: a height, metres: what lies more than a hand above or below it does not count.
 
     Returns:
         Metres, negative to move back; infinity when nothing is in the way.
@@ -136,5 +139,7 @@ def settle(
     if within is not None:
         place, reach = within
         triangles = triangles[np.linalg.norm(triangles.mean(axis=1) - place, axis=1) < reach]
+    if level is not None:
+        triangles = triangles[np.abs(triangles[:, :, 1] - level).min(axis=1) < _LEVEL]
     hits = first_hits(points - back * direction, direction, triangles)
     return float(hits.min(initial=np.inf) - back + press)

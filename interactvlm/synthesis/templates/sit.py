@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactvlm.geometry.proximity import first_hits
-from interactvlm.synthesis.actor import ARMS, HEAD, LEGS, side_of
+from interactvlm.synthesis.actor import ARMS, HEAD, LEGS, part_vertices, side_of
 from interactvlm.synthesis.poses import LIE_BACK, LIE_SIDE, SIT
 from interactvlm.synthesis.prop import Prop, turned_about_y
 from interactvlm.synthesis.solve import settle
@@ -18,6 +18,7 @@ __all__ = ["LIE", "SEATS", "SIT_ON", "rest_hands", "sit_down"]
 Array = NDArray[np.float64]
 
 _DOWN = np.array([0.0, -1.0, 0.0])
+_BACK = np.array([0.0, 0.0, -1.0])
 
 SEATS: tuple[str, ...] = (
     *(
@@ -67,18 +68,39 @@ def sit_down(stage: Stage, prop: Prop, *, soft: bool, lean: float = 0.5) -> None
     # Knees a little over the front edge, but the buttocks (a hand behind the hip joint) on the seat.
     ahead = max(front - thigh + stage.uniform(0.04, 0.1), rear + 0.11 * thigh / 0.42 + stage.uniform(0.0, 0.05))
     actor.pose.place[:] = (side, seat[1] + 0.3, ahead)
+    _level_thighs(stage)
     actor.pose.place[1] = seat[1] + 0.095 * actor.stature / 1.7
-    blocked = settle(actor, prop, np.array([0.0, 0.0, -1.0]), ("hips",), press=0.0, back=0.25)
-    actor.pose.place[2] += max(0.012 - blocked, 0.0)
+    actor.pose.place[2] += max(0.012 + _inside_back(stage, prop, seat[1], 0.25), 0.0)
     actor.pose.place[1] = seat[1] + 0.3
     press = 0.03 if soft else 0.014
-    _lower(stage, prop, press)
-    _feet(stage, prop, seat[1])
+    _lower(stage, prop, press, seat[1])
+    _feet(stage, seat[1])
     if stage.chance(lean):
         _lean_back(stage, prop)
-    _lower(stage, prop, press)
-    _feet(stage, prop, seat[1])
-    _lower(stage, prop, press)
+    _lower(stage, prop, press, seat[1])
+    actor.pose.place[2] += max(_inside_back(stage, prop, seat[1], 0.12) - 0.012, 0.0)
+    _feet(stage, seat[1])
+    _lower(stage, prop, press, seat[1])
+
+
+def _level_thighs(stage: Stage) -> None:
+    """Knees as high as the hips, so that it is the thighs that meet the seat."""
+    actor = stage.actor
+    targets = actor.targets()
+    for side in (".L", ".R"):
+        knee = actor.where("lowerleg01" + side)
+        knee[1] = actor.where("upperleg01" + side)[1] - stage.uniform(0.0, 0.02)
+        targets.point("lowerleg01" + side, knee, weight=(0.3, 1.0, 0.3))
+    actor.solve(targets, LEGS, stiffness=0.005)
+
+
+def _inside_back(stage: Stage, prop: Prop, seat: float, deepest: float) -> float:
+    """How far the middle of the trunk is behind the front of the seat's back, metres; negative when it is free."""
+    actor = stage.actor
+    points = actor.vertices[part_vertices("torso", "hips")]
+    trunk = points[(points[:, 1] > seat + 0.07) & (np.abs(points[:, 0] - actor.pose.place[0]) < 0.1)]
+    hits = first_hits(trunk - deepest * _BACK, _BACK, prop.triangles)
+    return float(deepest - hits.min(initial=np.inf))
 
 
 def _edge(prop: Prop, centre: Array, direction: tuple[float, float]) -> float:
@@ -102,8 +124,9 @@ def _edge(prop: Prop, centre: Array, direction: tuple[float, float]) -> float:
     return float(steps[found[breaks[0] if len(breaks) else -1]])
 
 
-def _lower(stage: Stage, prop: Prop, press: float) -> None:
-    distance = settle(stage.actor, prop, _DOWN, ("hips", "left thigh", "right thigh"), press=press)
+def _lower(stage: Stage, prop: Prop, press: float, seat: float) -> None:
+    """Down onto the seat; arms and backs of chairs carry nobody."""
+    distance = settle(stage.actor, prop, _DOWN, ("hips", "left thigh", "right thigh"), press=press, level=seat)
     if not np.isfinite(distance):
         raise Missed("nothing to sit on")
     stage.actor.pose.place[1] -= distance
@@ -112,15 +135,14 @@ def _lower(stage: Stage, prop: Prop, press: float) -> None:
 def _lean_back(stage: Stage, prop: Prop) -> None:
     actor = stage.actor
     actor.set_angles({"spine_bend": stage.uniform(-10, -2)})
-    distance = settle(actor, prop, np.array([0.0, 0.0, -1.0]), ("torso",), press=0.012, back=0.1)
+    distance = settle(actor, prop, _BACK, ("torso",), press=0.012, back=0.1)
     if np.isfinite(distance) and distance < 0.3:
         actor.pose.place[2] -= distance
 
 
-def _feet(stage: Stage, prop: Prop, height: float) -> None:
+def _feet(stage: Stage, height: float) -> None:
     """Flat on the floor in front of the knees, if they get there; else they hang."""
     actor = stage.actor
-    del prop
     if height > 0.62 * actor.leg_length:
         targets = actor.targets()
         for side in (".L", ".R"):
@@ -137,7 +159,9 @@ def _feet(stage: Stage, prop: Prop, height: float) -> None:
         # The sole's frame counts from the ankle.
         ankle = np.array([knee[0] + sign * stage.uniform(-0.03, 0.05), 0.0, knee[2] + ahead])
         actor.plant(targets, side, ankle, sign * stage.uniform(0, 15))
-    if actor.solve(targets, LEGS, stiffness=0.004) > 0.05:
+    missed = actor.solve(targets, LEGS, stiffness=0.004)
+    lowest = min(float(actor.where("lowerleg01" + side)[1]) for side in (".L", ".R"))
+    if missed > 0.04 or lowest < height + 0.03 * actor.stature / 1.7:
         actor.pose = before
 
 
