@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from interactvlm.cli.console import console
+from interactvlm.errors import MissingDependencyError
 
 __all__ = ["synthesise"]
 
@@ -23,6 +25,9 @@ def synthesise(
     workers: Annotated[int, typer.Option(help="Processes, one core each; the files do not depend on it.")] = 1,
 ) -> None:
     """Make pictures of people and objects with exact contact, as Parquet shards and a contact sheet."""
+    for package in ("pyarrow", "numba"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingDependencyError(package, "train")
     from interactvlm.datasets.shards import read_shards
     from interactvlm.synthesis.contact_sheet import save_contact_sheet
     from interactvlm.synthesis.generate import Order, generate

@@ -1,3 +1,4 @@
+import importlib.util
 from pathlib import Path
 
 from interactvlm.datasets.shards import read_shards
@@ -19,3 +20,11 @@ def test_bad_orders_are_one_sentence(run_command, tmp_path: Path) -> None:
         assert told.code == 2
         assert told.err.count("error:") == 1
         assert "Traceback" not in told.err
+
+
+def test_a_missing_package_is_named_with_its_extra(run_command, monkeypatch, tmp_path: Path) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pyarrow" else find(name))
+    told = run_command("synthesise", "--scenes", 1, "--out", tmp_path)
+    assert told.code == 3
+    assert "interactvlm[train]" in told.err
