@@ -217,7 +217,7 @@ SKI = Template(
 )
 SHOES = Template(
     name="wear_feet",
-    share=0.7,
+    share=0.5,
     categories=("shoe",),
     play=_play_shoes,
     needs=("foot_left", "foot_right"),

@@ -215,7 +215,7 @@ def _hands(hand: str) -> dict[int, tuple[tuple[str, ...], ...]]:
 
 BOTH = Template(
     name="hold_both",
-    share=3.0,
+    share=4.0,
     categories=tuple(_ITEMS),
     play=_play,
     needs=("grip_left", "grip_right"),

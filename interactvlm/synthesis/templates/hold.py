@@ -319,7 +319,7 @@ _ALL = (
 
 HOLD = Template(
     name="hold",
-    share=6.0,
+    share=8.0,
     categories=tuple(ITEMS),
     play=_play,
     needs=("grip",),

@@ -214,7 +214,7 @@ def _play_push(stage: Stage, category: str, hand: str) -> None:
 
 SIT_HOLD = Template(
     name="sit_hold",
-    share=2.5,
+    share=4.0,
     categories=tuple(name for name, item in ITEMS.items() if any(STYLES[s].seated for s in item.styles)),
     play=_play_sit_hold,
     needs=("grip",),

@@ -192,7 +192,7 @@ CARRY_SHOULDER = Template(
 )
 WEAR_HEAD = Template(
     name="wear_head",
-    share=0.9,
+    share=0.7,
     categories=("hat", "headphones"),
     play=_play_head,
     needs=("wear",),
@@ -202,7 +202,7 @@ WEAR_HEAD = Template(
 )
 WEAR_FACE = Template(
     name="wear_face",
-    share=0.7,
+    share=0.5,
     categories=("eye glasses",),
     play=_play_face,
     needs=("wear",),
@@ -212,7 +212,7 @@ WEAR_FACE = Template(
 )
 WEAR_NECK = Template(
     name="wear_neck",
-    share=0.8,
+    share=0.7,
     categories=("tie",),
     play=_play_neck,
     needs=("wear",),
