@@ -31,7 +31,7 @@ class HumanTruth:
         sample_id: the photo.
         key: the question (`Truth.key`).
         category: DAMON's name of the object's category; "" for BINARY and SCENE.
-        template: the interaction, where the data set tells it.
+        template: the interaction and its hand ("hold, left"), where the data set tells them.
         unseen: whether the category is absent from training.
         vertices: int32 [n], ascending.
         distance: float16 [V], metres along the body to the nearest true vertex; None without one.
@@ -146,7 +146,7 @@ def collect_truths(
                 continue
             vertices = np.flatnonzero(truth.values).astype(np.int32)
             field = surface.to_nearest(vertices).astype(np.float16) if surface is not None and len(vertices) else None
-            template = sample.tags.get("template", "")
+            template = ", ".join(filter(None, (sample.tags.get("template", ""), sample.tags.get("hand", ""))))
             human.append(HumanTruth(sample.sample_id, truth.key, _category(truth), template, unseen, vertices, field))
         if progress is not None:
             progress(number)

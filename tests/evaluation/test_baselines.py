@@ -70,6 +70,11 @@ def test_a_category_varies_where_training_knows_two_interactions(make_samples, s
     assert {row.key for row in rows if prior.varies(row)} == {("semantic", "cup", "")}
     one = [dataclasses.replace(sample, tags={"template": "hold_left"}) for sample in make_samples()]
     assert not any(map(fit_prior(truths_of(one, small_body), surfaces_of(one)).varies, rows))
+    hands = [
+        dataclasses.replace(sample, tags={"template": "hold", "hand": ("left", "right")[i % 2]})
+        for i, sample in enumerate(one)
+    ]
+    assert any(map(fit_prior(truths_of(hands, small_body), surfaces_of(hands)).varies, rows))
 
 
 def test_nothing_to_fit_is_told(small_body) -> None:
