@@ -25,8 +25,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from interactvlm.checkpoints.config import ReleaseConfig
-from interactvlm.training.initialise import projector_in_range
 from interactvlm.torchvision_cpu import prepare_torchvision
+from interactvlm.training.initialise import projector_in_range
 from interactvlm.types import Question, Target, Task
 from interactvlm.vlm.nano.configuration import CONTACT_TOKEN, NANO_NOTICE, nano_config
 from interactvlm.vlm.nano.language import GgufLanguageModel

@@ -96,7 +96,7 @@ class ReleaseConfig:
         tokenizer: "sentencepiece" (the released slow Llama tokenizer) or "json" (tokenizer.json, nano).
         prompt_style: "vicuna_v1" or "chatml" (nano).
         vision_pool: side of the square of patch features that are averaged (1 = none, nano: 2).
-        vision_merge: side of the square of such averages that stand side by side in one image token (1 = none, nano: 2).
+        vision_merge: side of the square of such averages that make one image token together (1 = none, nano: 2).
         vision_tower_dir: vision tower folder, relative to the checkpoint; "" = supplied by the user.
         sam_image_size: side of the renders fed to the mask model's encoder (1024; nano: smaller).
         body_topology: body template the human masks are rendered from.

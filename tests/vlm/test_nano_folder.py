@@ -118,7 +118,8 @@ def test_renders_are_seen_by_the_photos_encoder(nano_folder: Path) -> None:
     ours = build_image_encoder(RENDER_ENCODER).blocks[0].eval()
     prefix = f"{RENDER_ENCODER_PREFIX}blocks.0."
     made = render_encoder_tensors(tower)
-    ours.load_state_dict({n.removeprefix(prefix): torch.from_numpy(v.copy()) for n, v in made.items() if n.startswith(prefix)})
+    state = {n.removeprefix(prefix): torch.from_numpy(v.copy()) for n, v in made.items() if n.startswith(prefix)}
+    ours.load_state_dict(state)
     theirs = Dinov2Model.from_pretrained(nano_folder / "vision_tower").encoder.layer[0].eval()
     with torch.no_grad():
         expected = theirs(tokens.flatten(1, 2))
