@@ -6,7 +6,8 @@ from interactvlm.synthesis.templates.both import BOTH
 from interactvlm.synthesis.templates.feet import KICK
 from interactvlm.synthesis.templates.hold import HOLD
 from interactvlm.synthesis.templates.idle import IDLE
-from interactvlm.synthesis.templates.sit import LIE, SIT_ON
+from interactvlm.synthesis.templates.lie import LIE
+from interactvlm.synthesis.templates.sit import SIT_ON
 from interactvlm.synthesis.templates.tables import LEAN, PUSH, SIT_HOLD, TYPE, TYPE_LAP
 from interactvlm.synthesis.templates.wear import CARRY_BACK, CARRY_HEAD, CARRY_SHOULDER, WEAR_FACE, WEAR_HEAD, WEAR_NECK
 

@@ -108,6 +108,8 @@ def _poles(stage: Stage) -> None:
     actor = stage.actor
     poles = Prop(model, template="hold_both", affordance="grasp")
     chest = actor.where("spine02")
+    if poles.anchor("grip_left")[0][1] > chest[1] + 0.12 * actor.stature / 1.7:
+        return  # too long for this person, or for this crouch
     grip = (poles.anchor("grip_left")[0] + poles.anchor("grip_right")[0]) / 2
     ahead = stage.uniform(0.28, 0.42) * actor.stature / 1.7
     poles.shift(np.array([chest[0], 0.0, chest[2] + ahead]) - np.array([grip[0], 0.0, grip[2]]))

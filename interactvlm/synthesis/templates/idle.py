@@ -19,4 +19,4 @@ def _play(stage: Stage, category: str, hand: str) -> None:
     stage.actor.set_angles(articulated)
 
 
-IDLE = Template(name="no_contact", share=1.5, categories=(), play=_play)
+IDLE = Template(name="no_contact", share=2.0, categories=(), play=_play)

@@ -12,7 +12,8 @@ from interactvlm.synthesis.prop import Prop, turned_about_y
 from interactvlm.synthesis.solve import PALM_PRESS, close_hand, open_hand, palm_gap
 from interactvlm.synthesis.stage import Missed, Stage
 from interactvlm.synthesis.templates.base import Template
-from interactvlm.synthesis.templates.hold import ITEMS, STYLES, grasp, raise_hand
+from interactvlm.synthesis.templates.hold import grasp, raise_hand
+from interactvlm.synthesis.templates.items import ITEMS, STYLES
 from interactvlm.synthesis.templates.sit import rest_hands, sit_down
 
 __all__ = ["LEAN", "PUSH", "SIT_HOLD", "TYPE", "TYPE_LAP", "face_away"]
