@@ -122,7 +122,8 @@ def _check_up(up: str) -> None:
 
 
 def _unit_colours(colours: NDArray[Any]) -> NDArray[np.float32]:
-    unit = colours.astype(np.float32) / (255 if colours.dtype == np.uint8 else 1)
+    scale = np.float32(255 if colours.dtype == np.uint8 else 1)
+    unit: NDArray[np.float32] = (colours.astype(np.float32) / scale).astype(np.float32)
     if not ((unit >= 0) & (unit <= 1)).all():
         raise InputError("colours", "must be uint8, or floats from 0 to 1")
     return unit

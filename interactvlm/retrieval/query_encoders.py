@@ -132,7 +132,8 @@ class QueryEncoder:
         image = np.asarray(Image.fromarray(crop).resize(scaled, Image.Resampling.BICUBIC))
         left, top = round((scaled[0] - side) / 2), round((scaled[1] - side) / 2)
         seen = image[top : top + side, left : left + side].astype(np.float32) / 255
-        normal = (seen - np.float32(self._config.mean)) / np.float32(self._config.std)
+        mean, std = (np.array(three, np.float32) for three in (self._config.mean, self._config.std))
+        normal = (seen - mean) / std
         return np.ascontiguousarray(normal.transpose(2, 0, 1), np.float32)
 
 
