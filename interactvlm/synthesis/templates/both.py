@@ -140,6 +140,8 @@ def _carry(stage: Stage, prop: Prop) -> None:
     chest[1] = min(chest[1], max(float(actor.where("neck01")[1]) - above, float(actor.where("spine05")[1])))
     depth = float(middle[2] - prop.vertices[:, 2].min())
     ahead = depth + (0.14 + stage.uniform(0.03, 0.16)) * size
+    if chest[1] + above > actor.where("neck01")[1]:
+        ahead += 0.08 * size
     prop.shift(chest + np.array([stage.uniform(-0.04, 0.04), 0.0, ahead]) - middle)
     prop.pose = _pivot(prop.pose, chest + np.array([0.0, 0.0, ahead]), tilt)
     meet_hands(stage, prop, bend=True)
@@ -213,6 +215,8 @@ def _hands(hand: str) -> dict[int, tuple[tuple[str, ...], ...]]:
     return {0: (("left hand",), ("right hand",))}
 
 
+_LIMBS = tuple(f"{side} {part}" for side in ("left", "right") for part in ("hand", "forearm", "arm", "thigh"))
+
 BOTH = Template(
     name="hold_both",
     share=4.0,
@@ -220,6 +224,7 @@ BOTH = Template(
     play=_play,
     needs=("grip_left", "grip_right"),
     touching=_hands,
+    only=lambda hand: {0: ("torso", "hips", *_LIMBS)},
     hands=("both",),
     deepest=0.02,
 )
