@@ -202,7 +202,7 @@ class Trainer:
 def make_accelerator(config: TrainingConfig) -> Accelerator:
     """accelerate's view of this process, by the configuration's device, precision and parallelism."""
     from accelerate import Accelerator
-    from accelerate.utils import FullyShardedDataParallelPlugin
+    from accelerate.utils import DistributedDataParallelKwargs, FullyShardedDataParallelPlugin
 
     steps = config.steps
     plugin = None
@@ -217,6 +217,8 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
         mixed_precision="bf16" if steps.precision == "bfloat16" else "no",
         cpu=config.run.device == "cpu",
         fsdp_plugin=plugin,
+        # A batch in words alone reaches no mask decoder.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
 
 
