@@ -27,14 +27,18 @@ from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from interactvlm.errors import CheckpointError, InputError
+from interactvlm.retrieval.rows import TableRow, row_at
 from interactvlm.retrieval.segments import Segment, open_segment, sync_folder
 
 __all__ = ["Layout", "Part", "Snapshot", "clean", "open_snapshot", "publish", "write_removed", "writer_lock"]
 
 _FORMAT = 1
+_ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,22 @@ class Snapshot:
     def dimension(self) -> int | None:
         """Channels; None while the table is empty."""
         return self.segments[0].dimension if self.segments else None
+
+    def rows(self) -> Iterator[TableRow]:
+        """Every row, in the order it was added."""
+        for segment, gone in zip(self.segments, self.removed, strict=True):
+            kept = np.delete(np.arange(len(segment)), gone)
+            for start in range(0, len(kept), _ROWS_AT_ONCE):
+                for row in segment.rows.take(pa.array(kept[start : start + _ROWS_AT_ONCE])).to_pylist():
+                    yield TableRow(**row)
+
+    def find(self, row_id: str) -> TableRow | None:
+        """The row of that id."""
+        for segment, gone in zip(self.segments, self.removed, strict=True):
+            found = np.flatnonzero(pc.equal(segment.rows.column("id"), row_id).to_numpy())
+            for index in np.setdiff1d(found, gone):
+                return row_at(segment.rows, int(index))
+        return None
 
     def close(self) -> None:
         """Let go of the files."""

@@ -1,0 +1,160 @@
+"""`interactvlm catalogue`: the object meshes that retrieval knows, the packaged ones and tables of the user's own."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from interactvlm.cli.console import counted_progress, print_json, step_progress
+from interactvlm.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from interactvlm.retrieval.snapshots import Snapshot
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Object meshes: list and show them, add your own, import published tables.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Table = Annotated[Path | None, typer.Option("--table", metavar="DIR", help="Your table; default: the packaged one.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+@app.command("list")
+def list_rows(
+    table: Table = None,
+    category: Annotated[str, typer.Option(help="Only this category, in any spelling.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="Most rows printed.")] = 1000,
+    as_json: AsJson = False,
+) -> None:
+    """Id, category, largest extent, faces, licence and name of each mesh."""
+    from interactvlm.retrieval.names import table_category
+
+    wanted = table_category(category) if category else None
+    rows: list[dict[str, Any]] = []
+    for row in _packaged() if table is None else _rows(table):
+        if wanted is None or row["category"] == wanted:
+            rows.append(row)
+            if len(rows) == limit:
+                break
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        extent = f"{row['extent_metres']:.2f} m" if row["extent_metres"] else "-"
+        facts = (row["id"], row["category"] or "-", extent, str(row["faces"] or "-"), row["licence"] or "-")
+        typer.echo("  ".join((*facts, row["name"])))
+
+
+@app.command("show")
+def show(
+    row_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` prints it.")],
+    table: Table = None,
+    as_json: AsJson = False,
+) -> None:
+    """Everything known about one mesh."""
+    if table is None:
+        found = next((row for row in _packaged() if row["id"] == row_id), None)
+    else:
+        with _opened(table) as snapshot:
+            row = snapshot.find(row_id)
+            found = asdict(row) if row else None
+    if found is None:
+        raise InputError("ID", f"{row_id!r} is not in {table or 'the packaged catalogue'}")
+    if as_json:
+        print_json(found)
+        return
+    for name, value in found.items():
+        typer.echo(f"{name}: {value}")
+
+
+@app.command("add")
+def add(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="glb, ply or obj, or folders of such, y up.")],
+    table: Annotated[Path, typer.Option("--table", metavar="DIR", help="Made where it does not exist.")],
+    encoder: Annotated[Path, typer.Option("--encoder", metavar="DIR", help="OpenShape's point encoder, converted.")],
+    category: Annotated[str, typer.Option(help="Of all of them.")] = "",
+    licence: Annotated[str, typer.Option(help="Of all of them, such as CC0-1.0.")] = "",
+    metres: Annotated[bool, typer.Option("--metres", help="Their unit is the metre.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Add meshes to a table, embedded by their shape."""
+    from interactvlm.retrieval.additions import add_meshes, mesh_files
+    from interactvlm.retrieval.shape_embedding import ShapeEmbedder
+    from interactvlm.retrieval.shape_encoder import load_shape_encoder
+
+    named = mesh_files(files)
+    embedder = ShapeEmbedder(load_shape_encoder(encoder))
+    with counted_progress() as tell:
+        done = add_meshes(named, table, embedder, category=category, licence=licence, metres=metres, progress=tell)
+    if as_json:
+        print_json(asdict(done))
+    else:
+        typer.echo(f"added {len(done.ids)} of {len(named)} meshes: {table} has version {done.version}")
+        for file, why in done.refused:
+            typer.echo(f"left out {file}: {why}")
+    if not done.ids:
+        raise typer.Exit(InputError.exit_code)
+
+
+@app.command("import")
+def import_table(
+    embeddings: Annotated[Path, typer.Argument(metavar="EMBEDDINGS", help="OpenShape's objaverse.pt.")],
+    metadata: Annotated[Path, typer.Argument(metavar="METADATA", help="Its objaverse_meta.json.")],
+    table: Annotated[Path, typer.Option("--table", metavar="DIR", help="Made where it does not exist.")],
+    labels: Annotated[Path | None, typer.Option(help="lvis-annotations.json.gz: categories.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Turn the published table of Objaverse into a table of yours; the pickle is read in a restricted process."""
+    from interactvlm.retrieval.objaverse import import_objaverse
+
+    with step_progress() as step:
+        done = import_objaverse(embeddings, metadata, table, labels=labels, progress=step)
+    if as_json:
+        print_json(asdict(done))
+        return
+    typer.echo(
+        f"imported {done.rows} rows, {done.described} with metadata, {done.labelled} with a category: "
+        f"{table} has version {done.version}"
+    )
+
+
+def _packaged() -> list[dict[str, Any]]:
+    from interactvlm.objects.catalogue import load_catalogue
+
+    return [
+        {
+            "id": entry.id,
+            "category": entry.category,
+            "name": entry.name,
+            "licence": entry.licence,
+            "faces": entry.faces,
+            "extent_metres": max(entry.size_m),
+            "mesh_sha256": entry.sha256,
+            "author": entry.author,
+            "source": entry.source,
+        }
+        for entry in load_catalogue()
+    ]
+
+
+def _rows(table: Path) -> Iterator[dict[str, Any]]:
+    with _opened(table) as snapshot:
+        for row in snapshot.rows():
+            yield asdict(row)
+
+
+def _opened(table: Path) -> Snapshot:
+    from interactvlm.retrieval.vector_table import VectorTable
+
+    if not (table / "snapshots").is_dir():
+        raise InputError("--table", f"{table} is no table; `catalogue add` or `catalogue import` makes one")
+    return VectorTable(table).open()
