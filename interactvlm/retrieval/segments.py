@@ -38,7 +38,7 @@ MAX_DIMENSION = 8192
 _VECTORS = "vectors.faiss"
 _ROWS = "rows.arrow"
 #: Rows converted at a time: bounds the float32 copy of a large table.
-_BLOCK = 16384
+_BLOCK = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,6 +170,7 @@ def _index(blocks: Iterable[NDArray[np.float32]], rows: int) -> Any:
             width = block.shape[1]
             index = faiss.IndexScalarQuantizer(width, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
             index.is_trained = True  # fp16 has nothing to learn
+            index.codes.resize(rows * index.code_size)  # reserves: `add` starts at row 0 and never moves the codes
         index.add(block)
     if index is None or index.ntotal != rows:
         count = 0 if index is None else index.ntotal
