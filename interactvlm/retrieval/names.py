@@ -15,36 +15,36 @@ __all__ = ["canonical_name", "table_category"]
 #: (animal)") are never shortened to their first word.
 _QUALIFIED = {
     "bus (vehicle)": "bus",
+    "cab (taxi)": "car",
+    "cap (headwear)": "hat",
     "car (automobile)": "car",
+    "flip-flop (sandal)": "shoe",
+    "football (american)": "sports ball",
+    "gondola (boat)": "boat",
+    "monitor (computer equipment) computer monitor": "tv",
     "mouse (computer equipment)": "mouse",
     "orange (fruit)": "orange",
+    "sandal (type of shoe)": "shoe",
     "train (railroad vehicle)": "train",
-    "monitor (computer equipment) computer monitor": "tv",
 }
-#: Words of LVIS and COCO that are neither a category nor among its synonyms.
-_OTHER_WORDS = {
-    "cellular telephone": "cell phone",
-    "frankfurter": "hot dog",
-    "garbage": "",
-    "sandal": "shoe",
-    "trousers": "",
-    "wooden chair": "chair",
-    "flowerpot": "potted plant",
-    "sofa bed": "couch",
-    "coffee table": "table",
-    "pickup truck": "truck",
-    "passenger car": "train",
-    "motor scooter": "motorcycle",
-    "basketball": "sports ball",
-    "soccer ball": "sports ball",
-    "tennis ball": "sports ball",
-    "volleyball": "sports ball",
-    "armchair": "chair",
-    "rocking chair": "chair",
-    "folding chair": "chair",
-    "beer bottle": "bottle",
-    "thermos bottle": "bottle",
+#: Names of LVIS and COCO, by category, that are not among its everyday synonyms.
+_OTHER_NAMES = {
+    "airplane": ("fighter jet", "jet plane", "seaplane"),
+    "boat": ("kayak", "river boat", "houseboat"),
+    "bottle": ("beer bottle", "thermos bottle"),
+    "bus": ("school bus",),
+    "car": ("jeep", "minivan", "race car"),
+    "cell phone": ("cellular telephone",),
+    "chair": ("recliner", "rocking chair"),
+    "couch": ("sofa bed",),
+    "motorcycle": ("dirt bike", "motor scooter"),
+    "potted plant": ("flowerpot",),
+    "shoe": ("running shoe", "sandal"),
+    "stroller": ("baby buggy",),
+    "train": ("bullet train", "passenger car"),
+    "truck": ("garbage truck", "pickup truck", "tow truck", "trailer truck"),
 }
+_OTHER_WORDS = {word: name for name, words in _OTHER_NAMES.items() for word in words}
 _ARTICLES = re.compile(r"^(?:a|an|the|some|my|his|her|their|one)\s+(?=\S)")
 _IRREGULAR = {"knives": "knife", "shelves": "shelf", "mice": "mouse", "scarves": "scarf", "televisions": "tv"}
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interactvlm.objects.categories import CATEGORIES
+from interactvlm.retrieval import names
 from interactvlm.retrieval.names import canonical_name, table_category
 
 
@@ -36,6 +37,9 @@ def test_every_category_is_known_however_it_is_written(name: str, change) -> Non
         ("doughnut", "donut"),
         ("fireplug", "fire hydrant"),
         ("sofa", "couch"),
+        ("cap_(headwear)", "hat"),
+        ("pickup_trucks", "truck"),
+        ("bow_(weapon)", ""),
         ("bat_(animal)", ""),
         ("chicken_(animal)", ""),
         ("zebra", ""),
@@ -45,6 +49,12 @@ def test_every_category_is_known_however_it_is_written(name: str, change) -> Non
 )
 def test_spellings_of_data_sets_and_people(name: str, expected: str) -> None:
     assert canonical_name(name) == expected
+
+
+def test_extra_names_are_neither_known_already_nor_of_unknown_categories() -> None:
+    known = {word for entry in CATEGORIES.values() for word in (entry.name, *entry.synonyms)}
+    assert not known & set(names._OTHER_WORDS)
+    assert {*names._OTHER_NAMES, *names._QUALIFIED.values()} <= set(CATEGORIES)
 
 
 def test_unknown_labels_keep_their_words() -> None:
