@@ -77,6 +77,9 @@ def add_meshes(
         InputError: the table holds embeddings of another length.
     """
     store, index = MeshStore(table), VectorTable(table)
+    with index.open() as current:  # before minutes of embedding
+        if current.dimension not in (None, embedder.channels):
+            raise InputError("table", f"holds {current.dimension} channels, the encoder makes {embedder.channels}")
     ids: list[str] = []
     refused: list[tuple[str, str]] = []
     done = 0

@@ -84,6 +84,16 @@ def test_nothing_added_is_a_failure(run_command: Run, tmp_path: Path) -> None:
     assert json.loads(told.out)["refused"] == [[str(tmp_path / "flat.obj"), "has no area"]]
 
 
+@pytest.mark.usefixtures("small_encoder")
+def test_a_table_of_another_space_is_left_alone(run_command: Run, tmp_path: Path) -> None:
+    VectorTable(tmp_path / "table").add([TableRow(id="a")], np.eye(1, 4))
+    trimesh.creation.box((1, 1, 1)).export(tmp_path / "box.ply")
+    told = run_command("catalogue", "add", tmp_path / "box.ply", "--table", tmp_path / "table", "--encoder", tmp_path)
+    assert told.code == 2
+    assert "holds 4 channels, the encoder makes 10" in told.err
+    assert not (tmp_path / "table" / "meshes").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
