@@ -56,7 +56,7 @@ def test_copied_folder_is_verified_once(folder: Path) -> None:
     assert (folder / "stamps.json").read_text() != before
 
 
-def _build_slowly(scratch: Path, language: Path, image_encoder: Path) -> None:
+def _build_slowly(scratch: Path, language: Path, image_encoder: Path, *, base: bool) -> None:
     with (scratch.parent / "builds").open("a") as log:
         log.write("built\n")
     time.sleep(0.3)
@@ -84,7 +84,7 @@ def test_processes_that_start_together_build_once(tmp_path: Path) -> None:
 
 
 def test_failed_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(scratch: Path, *_: Path) -> None:
+    def fail(scratch: Path, *_: Path, base: bool) -> None:
         (scratch / "half").write_text("")
         raise KeyboardInterrupt
 
