@@ -40,7 +40,7 @@ check: setup  ## format, lint, types, import contracts
 	$(RUN)/python -m tools.protos check
 
 bench: setup  ## every benchmark, one JSON object a line
-	@for name in raster lift contact overhead saturation overload scaling memory; do $(RUN)/python -m benchmarks.$$name --json || exit 1; done
+	@for name in raster lift contact overhead saturation overload scaling memory synthesis training retrieval; do $(RUN)/python -m benchmarks.$$name --json || exit 1; done
 
 clean:  ## remove what the above made
 	rm -rf $(VENV) out build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
