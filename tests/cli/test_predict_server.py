@@ -159,7 +159,8 @@ def test_an_interrupted_command_cancels_its_call(photo: Path, tmp_path: Path, st
         await asyncio.sleep(60)
 
     stub.on_predict = linger
-    code = "from interactvlm.cli import main; main()"
+    # Under a shell's background job SIGINT is ignored from the start.
+    code = "import signal as s; s.signal(s.SIGINT, s.default_int_handler); from interactvlm.cli import main; main()"
     command = [sys.executable, "-c", code, "predict", str(photo), "--out", str(tmp_path / "out"), "--server", address]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while not stub.requests:
