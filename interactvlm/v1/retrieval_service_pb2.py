@@ -26,25 +26,53 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from interactvlm.v1 import types_pb2 as interactvlm_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&interactvlm/v1/retrieval_service.proto\x12\x0einteractvlm.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1ainteractvlm/v1/types.proto\"\xb0\x01\n\rSearchRequest\x12\x0e\n\x04\x63rop\x18\x01 \x01(\x0cH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12+\n\tembedding\x18\x03 \x01(\x0b\x32\x16.interactvlm.v1.TensorH\x00\x12(\n\x06points\x18\x04 \x01(\x0b\x32\x16.interactvlm.v1.TensorH\x00\x12\x10\n\x08\x63\x61tegory\x18\x05 \x01(\t\x12\r\n\x05limit\x18\x06 \x01(\x05\x42\x07\n\x05query\"\x82\x01\n\tSearchHit\x12\x13\n\x0bmesh_sha256\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x12\n\nsimilarity\x18\x03 \x01(\x02\x12\x12\n\nconfidence\x18\x04 \x01(\x02\x12\x15\n\rextent_metres\x18\x05 \x01(\x02\x12\x0f\n\x07licence\x18\x06 \x01(\t\"P\n\x0eSearchResponse\x12\'\n\x04hits\x18\x01 \x03(\x0b\x32\x19.interactvlm.v1.SearchHit\x12\x15\n\rindex_version\x18\x02 \x01(\t\"0\n\x13\x44ownloadMeshRequest\x12\x19\n\x0bmesh_sha256\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"%\n\x14\x44ownloadMeshResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x32\xb8\x01\n\x10RetrievalService\x12G\n\x06Search\x12\x1d.interactvlm.v1.SearchRequest\x1a\x1e.interactvlm.v1.SearchResponse\x12[\n\x0c\x44ownloadMesh\x12#.interactvlm.v1.DownloadMeshRequest\x1a$.interactvlm.v1.DownloadMeshResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&interactvlm/v1/retrieval_service.proto\x12\x0einteractvlm.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1ainteractvlm/v1/types.proto\"\x9e\x03\n\rSearchRequest\x12\x0e\n\x04\x63rop\x18\x01 \x01(\x0cH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12+\n\tembedding\x18\x03 \x01(\x0b\x32\x16.interactvlm.v1.TensorH\x00\x12(\n\x06points\x18\x04 \x01(\x0b\x32\x16.interactvlm.v1.TensorH\x00\x12(\n\x04mesh\x18\x08 \x01(\x0b\x32\x18.interactvlm.v1.MeshFileH\x00\x12\x10\n\x08\x63\x61tegory\x18\x05 \x01(\t\x12\r\n\x05limit\x18\x06 \x01(\x05\x12(\n\x03\x62ox\x18\x07 \x01(\x0b\x32\x1b.interactvlm.v1.BoundingBox\x12\x10\n\x08mask_png\x18\t \x01(\x0c\x12\x12\n\ncategories\x18\n \x03(\t\x12\x10\n\x08licences\x18\x0b \x03(\t\x12\x11\n\tmax_faces\x18\x0c \x01(\x05\x12\x19\n\x11min_extent_metres\x18\r \x01(\x02\x12\x19\n\x11max_extent_metres\x18\x0e \x01(\x02\x12\x17\n\x0finclude_distant\x18\x0f \x01(\x08\x42\x07\n\x05query\":\n\x08MeshFile\x12\x17\n\tfile_type\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07\x63ontent\x18\x02 \x01(\x0c\x42\x04\xe2\x41\x01\x02\"\x9d\x02\n\tSearchHit\x12\x13\n\x0bmesh_sha256\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\t\x12\x12\n\nsimilarity\x18\x03 \x01(\x02\x12\x12\n\nconfidence\x18\x04 \x01(\x02\x12\x15\n\rextent_metres\x18\x05 \x01(\x02\x12\x0f\n\x07licence\x18\x06 \x01(\t\x12\n\n\x02id\x18\x07 \x01(\t\x12\x0c\n\x04name\x18\x08 \x01(\t\x12\r\n\x05\x66\x61\x63\x65s\x18\t \x01(\x05\x12\x1c\n\x14\x65xtent_spread_metres\x18\n \x01(\x02\x12\x15\n\rextent_source\x18\x0b \x01(\t\x12\x12\n\ncalibrated\x18\x0c \x01(\x08\x12\'\n\x04view\x18\r \x01(\x0b\x32\x19.interactvlm.v1.ViewMatch\"\x93\x01\n\tViewMatch\x12\x17\n\x0f\x61zimuth_degrees\x18\x01 \x01(\x02\x12\x19\n\x11\x65levation_degrees\x18\x02 \x01(\x02\x12\x14\n\x0croll_degrees\x18\x03 \x01(\x02\x12\x12\n\nsimilarity\x18\x04 \x01(\x02\x12(\n\x08rotation\x18\x05 \x01(\x0b\x32\x16.interactvlm.v1.Tensor\"y\n\x0eSearchResponse\x12\'\n\x04hits\x18\x01 \x03(\x0b\x32\x19.interactvlm.v1.SearchHit\x12\x15\n\rindex_version\x18\x02 \x01(\t\x12\x15\n\rnothing_close\x18\x03 \x01(\x08\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\"0\n\x13\x44ownloadMeshRequest\x12\x19\n\x0bmesh_sha256\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\":\n\x14\x44ownloadMeshResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x03\"I\n\x0e\x41\x64\x64MeshRequest\x12(\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x19.interactvlm.v1.MeshEntry\x12\r\n\x05\x63hunk\x18\x02 \x01(\x0c\"u\n\tMeshEntry\x12\x17\n\tfile_type\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x03 \x01(\t\x12\x0f\n\x07licence\x18\x04 \x01(\t\x12\x0e\n\x06metric\x18\x05 \x01(\x08\x12\x0e\n\x06shared\x18\x06 \x01(\x08\"4\n\x0f\x41\x64\x64MeshResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x15\n\rindex_version\x18\x02 \x01(\t\"8\n\x13RemoveMeshesRequest\x12\x11\n\x03ids\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\x12\x0e\n\x06shared\x18\x02 \x01(\x08\"D\n\x14RemoveMeshesResponse\x12\x15\n\rremoved_count\x18\x01 \x01(\x05\x12\x15\n\rindex_version\x18\x02 \x01(\t\"\'\n\x15\x43reateSnapshotRequest\x12\x0e\n\x06shared\x18\x01 \x01(\x08\"B\n\x16\x43reateSnapshotResponse\x12\x15\n\rindex_version\x18\x01 \x01(\t\x12\x11\n\trow_count\x18\x02 \x01(\x03\x32\xb8\x01\n\x10RetrievalService\x12G\n\x06Search\x12\x1d.interactvlm.v1.SearchRequest\x1a\x1e.interactvlm.v1.SearchResponse\x12[\n\x0c\x44ownloadMesh\x12#.interactvlm.v1.DownloadMeshRequest\x1a$.interactvlm.v1.DownloadMeshResponse0\x01\x32\xa1\x02\n\x15RetrievalAdminService\x12L\n\x07\x41\x64\x64Mesh\x12\x1e.interactvlm.v1.AddMeshRequest\x1a\x1f.interactvlm.v1.AddMeshResponse(\x01\x12Y\n\x0cRemoveMeshes\x12#.interactvlm.v1.RemoveMeshesRequest\x1a$.interactvlm.v1.RemoveMeshesResponse\x12_\n\x0e\x43reateSnapshot\x12%.interactvlm.v1.CreateSnapshotRequest\x1a&.interactvlm.v1.CreateSnapshotResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'interactvlm.v1.retrieval_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_MESHFILE'].fields_by_name['file_type']._loaded_options = None
+  _globals['_MESHFILE'].fields_by_name['file_type']._serialized_options = b'\342A\001\002'
+  _globals['_MESHFILE'].fields_by_name['content']._loaded_options = None
+  _globals['_MESHFILE'].fields_by_name['content']._serialized_options = b'\342A\001\002'
   _globals['_DOWNLOADMESHREQUEST'].fields_by_name['mesh_sha256']._loaded_options = None
   _globals['_DOWNLOADMESHREQUEST'].fields_by_name['mesh_sha256']._serialized_options = b'\342A\001\002'
+  _globals['_MESHENTRY'].fields_by_name['file_type']._loaded_options = None
+  _globals['_MESHENTRY'].fields_by_name['file_type']._serialized_options = b'\342A\001\002'
+  _globals['_REMOVEMESHESREQUEST'].fields_by_name['ids']._loaded_options = None
+  _globals['_REMOVEMESHESREQUEST'].fields_by_name['ids']._serialized_options = b'\342A\001\002'
   _globals['_SEARCHREQUEST']._serialized_start=120
-  _globals['_SEARCHREQUEST']._serialized_end=296
-  _globals['_SEARCHHIT']._serialized_start=299
-  _globals['_SEARCHHIT']._serialized_end=429
-  _globals['_SEARCHRESPONSE']._serialized_start=431
-  _globals['_SEARCHRESPONSE']._serialized_end=511
-  _globals['_DOWNLOADMESHREQUEST']._serialized_start=513
-  _globals['_DOWNLOADMESHREQUEST']._serialized_end=561
-  _globals['_DOWNLOADMESHRESPONSE']._serialized_start=563
-  _globals['_DOWNLOADMESHRESPONSE']._serialized_end=600
-  _globals['_RETRIEVALSERVICE']._serialized_start=603
-  _globals['_RETRIEVALSERVICE']._serialized_end=787
+  _globals['_SEARCHREQUEST']._serialized_end=534
+  _globals['_MESHFILE']._serialized_start=536
+  _globals['_MESHFILE']._serialized_end=594
+  _globals['_SEARCHHIT']._serialized_start=597
+  _globals['_SEARCHHIT']._serialized_end=882
+  _globals['_VIEWMATCH']._serialized_start=885
+  _globals['_VIEWMATCH']._serialized_end=1032
+  _globals['_SEARCHRESPONSE']._serialized_start=1034
+  _globals['_SEARCHRESPONSE']._serialized_end=1155
+  _globals['_DOWNLOADMESHREQUEST']._serialized_start=1157
+  _globals['_DOWNLOADMESHREQUEST']._serialized_end=1205
+  _globals['_DOWNLOADMESHRESPONSE']._serialized_start=1207
+  _globals['_DOWNLOADMESHRESPONSE']._serialized_end=1265
+  _globals['_ADDMESHREQUEST']._serialized_start=1267
+  _globals['_ADDMESHREQUEST']._serialized_end=1340
+  _globals['_MESHENTRY']._serialized_start=1342
+  _globals['_MESHENTRY']._serialized_end=1459
+  _globals['_ADDMESHRESPONSE']._serialized_start=1461
+  _globals['_ADDMESHRESPONSE']._serialized_end=1513
+  _globals['_REMOVEMESHESREQUEST']._serialized_start=1515
+  _globals['_REMOVEMESHESREQUEST']._serialized_end=1571
+  _globals['_REMOVEMESHESRESPONSE']._serialized_start=1573
+  _globals['_REMOVEMESHESRESPONSE']._serialized_end=1641
+  _globals['_CREATESNAPSHOTREQUEST']._serialized_start=1643
+  _globals['_CREATESNAPSHOTREQUEST']._serialized_end=1682
+  _globals['_CREATESNAPSHOTRESPONSE']._serialized_start=1684
+  _globals['_CREATESNAPSHOTRESPONSE']._serialized_end=1750
+  _globals['_RETRIEVALSERVICE']._serialized_start=1753
+  _globals['_RETRIEVALSERVICE']._serialized_end=1937
+  _globals['_RETRIEVALADMINSERVICE']._serialized_start=1940
+  _globals['_RETRIEVALADMINSERVICE']._serialized_end=2229
 # @@protoc_insertion_point(module_scope)

@@ -143,3 +143,171 @@ class RetrievalService:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class RetrievalAdminServiceStub:
+    """Changes the table that a retrieval server searches; the embedded catalogue never changes. A token needs the scope
+    "retrievaladmin". What a caller adds is found by callers of the same owner only, unless it is shared.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.AddMesh = channel.stream_unary(
+                '/interactvlm.v1.RetrievalAdminService/AddMesh',
+                request_serializer=interactvlm_dot_v1_dot_retrieval__service__pb2.AddMeshRequest.SerializeToString,
+                response_deserializer=interactvlm_dot_v1_dot_retrieval__service__pb2.AddMeshResponse.FromString,
+                _registered_method=True)
+        self.RemoveMeshes = channel.unary_unary(
+                '/interactvlm.v1.RetrievalAdminService/RemoveMeshes',
+                request_serializer=interactvlm_dot_v1_dot_retrieval__service__pb2.RemoveMeshesRequest.SerializeToString,
+                response_deserializer=interactvlm_dot_v1_dot_retrieval__service__pb2.RemoveMeshesResponse.FromString,
+                _registered_method=True)
+        self.CreateSnapshot = channel.unary_unary(
+                '/interactvlm.v1.RetrievalAdminService/CreateSnapshot',
+                request_serializer=interactvlm_dot_v1_dot_retrieval__service__pb2.CreateSnapshotRequest.SerializeToString,
+                response_deserializer=interactvlm_dot_v1_dot_retrieval__service__pb2.CreateSnapshotResponse.FromString,
+                _registered_method=True)
+
+
+class RetrievalAdminServiceServicer:
+    """Changes the table that a retrieval server searches; the embedded catalogue never changes. A token needs the scope
+    "retrievaladmin". What a caller adds is found by callers of the same owner only, unless it is shared.
+    """
+
+    def AddMesh(self, request_iterator, context):
+        """Add a mesh, embedded by its shape. Chunks of one file, at most 1 MiB each, 64 MiB in all. A file that is in the
+        table already takes the new name, category and licence.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveMeshes(self, request, context):
+        """Remove rows. Their meshes can no longer be found or downloaded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateSnapshot(self, request, context):
+        """Merge what was added and removed into one piece, and search that from now on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_RetrievalAdminServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'AddMesh': grpc.stream_unary_rpc_method_handler(
+                    servicer.AddMesh,
+                    request_deserializer=interactvlm_dot_v1_dot_retrieval__service__pb2.AddMeshRequest.FromString,
+                    response_serializer=interactvlm_dot_v1_dot_retrieval__service__pb2.AddMeshResponse.SerializeToString,
+            ),
+            'RemoveMeshes': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveMeshes,
+                    request_deserializer=interactvlm_dot_v1_dot_retrieval__service__pb2.RemoveMeshesRequest.FromString,
+                    response_serializer=interactvlm_dot_v1_dot_retrieval__service__pb2.RemoveMeshesResponse.SerializeToString,
+            ),
+            'CreateSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSnapshot,
+                    request_deserializer=interactvlm_dot_v1_dot_retrieval__service__pb2.CreateSnapshotRequest.FromString,
+                    response_serializer=interactvlm_dot_v1_dot_retrieval__service__pb2.CreateSnapshotResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'interactvlm.v1.RetrievalAdminService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('interactvlm.v1.RetrievalAdminService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class RetrievalAdminService:
+    """Changes the table that a retrieval server searches; the embedded catalogue never changes. A token needs the scope
+    "retrievaladmin". What a caller adds is found by callers of the same owner only, unless it is shared.
+    """
+
+    @staticmethod
+    def AddMesh(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/interactvlm.v1.RetrievalAdminService/AddMesh',
+            interactvlm_dot_v1_dot_retrieval__service__pb2.AddMeshRequest.SerializeToString,
+            interactvlm_dot_v1_dot_retrieval__service__pb2.AddMeshResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveMeshes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interactvlm.v1.RetrievalAdminService/RemoveMeshes',
+            interactvlm_dot_v1_dot_retrieval__service__pb2.RemoveMeshesRequest.SerializeToString,
+            interactvlm_dot_v1_dot_retrieval__service__pb2.RemoveMeshesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interactvlm.v1.RetrievalAdminService/CreateSnapshot',
+            interactvlm_dot_v1_dot_retrieval__service__pb2.CreateSnapshotRequest.SerializeToString,
+            interactvlm_dot_v1_dot_retrieval__service__pb2.CreateSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
