@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from interactvlm.geometry.glb_bytes import painted_glb
 from interactvlm.objects.categories import CATEGORIES
 from tools.object_anchors import KINDS, anchors_of
 from tools.object_entries import ENTRIES, EXCLUDED
@@ -30,49 +30,6 @@ from tools.object_models import decimated, read_records, read_surface
 
 ARCHIVE_SHA256 = "7ef093fe70cedbb160bdb532d86a84580459635e34130c16777f549eba1993dc"
 SOURCE = "Debian sweethome3d-furniture 1.8-1, BlendSwap-CC-0.sh3f"
-
-
-def glb(vertices: NDArray[np.float64], faces: NDArray[np.int64], colours: NDArray[np.float64]) -> bytes:
-    """The mesh as binary glTF with vertex colours, which glTF keeps in linear light."""
-    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
-    painted = np.full((len(vertices), 4), 255, dtype=np.uint8)
-    painted[:, :3] = np.round(linear * 255)
-    index_type = np.uint16 if len(vertices) < 2**16 else np.uint32
-    chunks = [vertices.astype("<f4").tobytes(), painted.tobytes(), faces.astype(index_type).tobytes()]
-    offsets = np.cumsum([0, *(len(chunk) for chunk in chunks)])
-    views = [
-        {"buffer": 0, "byteOffset": int(start), "byteLength": len(chunk)}
-        for start, chunk in zip(offsets, chunks, strict=False)
-    ]
-    low, high = vertices.astype(np.float32).min(axis=0), vertices.astype(np.float32).max(axis=0)
-
-    def accessor(view: int, component: int, count: int, kind: str) -> dict[str, Any]:
-        return {"bufferView": view, "componentType": component, "count": count, "type": kind}
-
-    tree = {
-        "asset": {"version": "2.0", "generator": "interactvlm", "copyright": "CC0-1.0"},
-        "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0}],
-        "meshes": [{"primitives": [{"attributes": {"POSITION": 0, "COLOR_0": 1}, "indices": 2, "material": 0}]}],
-        "materials": [{"doubleSided": True, "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.9}}],
-        "accessors": [
-            accessor(0, 5126, len(vertices), "VEC3") | {"min": low.tolist(), "max": high.tolist()},
-            accessor(1, 5121, len(vertices), "VEC4") | {"normalized": True},
-            accessor(2, 5123 if index_type is np.uint16 else 5125, faces.size, "SCALAR"),
-        ],
-        "bufferViews": views,
-        "buffers": [{"byteLength": int(offsets[-1])}],
-    }  # fmt: skip
-    head, body = json.dumps(tree, separators=(",", ":")).encode(), b"".join(chunks)
-    head += b" " * (-len(head) % 4)
-    body += b"\0" * (-len(body) % 4)
-
-    def word(number: int) -> bytes:
-        return number.to_bytes(4, "little")
-
-    total = 12 + 8 + len(head) + 8 + len(body)
-    return b"glTF" + word(2) + word(total) + word(len(head)) + b"JSON" + head + word(len(body)) + b"BIN\0" + body
 
 
 def build(archive: zipfile.ZipFile, out: Path) -> list[dict[str, Any]]:
@@ -89,7 +46,7 @@ def build(archive: zipfile.ZipFile, out: Path) -> list[dict[str, Any]]:
         record = records[object_id]
         surface = read_surface(archive, record.model)
         vertices, faces, colours = decimated(*surface, record, entry.turn)
-        content = glb(vertices, faces, colours)
+        content = painted_glb(vertices, faces, colours, licence="CC0-1.0")
         file = f"{object_id}.glb"
         (out / file).write_bytes(content)
         anchors = anchors_of(vertices, faces, entry.kind)
