@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Object meshes: list and show them, add your own, import published tables.",
+    help="Object meshes: list and show them, add and remove your own, import published tables.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -101,6 +101,28 @@ def add(
         typer.echo(f"added {len(done.ids)} of {len(named)} meshes: {table} has version {done.version}")
         for file, why in done.refused:
             typer.echo(f"left out {file}: {why}")
+    if not done.ids:
+        raise typer.Exit(InputError.exit_code)
+
+
+@app.command("remove")
+def remove(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="As `list` prints them.")],
+    table: Annotated[Path, typer.Option("--table", metavar="DIR", help="Your table.")],
+    as_json: AsJson = False,
+) -> None:
+    """Remove rows from a table, and mesh files with the last row that refers to them."""
+    from interactvlm.retrieval.removals import remove_meshes
+
+    _opened(table).close()  # refuses what is no table
+    done = remove_meshes(table, ids)
+    missing = [row_id for row_id in ids if row_id not in done.ids]
+    if as_json:
+        print_json({**asdict(done), "missing": missing})
+    else:
+        typer.echo(f"removed {len(done.ids)} of {len(ids)} rows: {table} has version {done.version}")
+        for row_id in missing:
+            typer.echo(f"not in the table: {row_id}")
     if not done.ids:
         raise typer.Exit(InputError.exit_code)
 

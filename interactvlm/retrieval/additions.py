@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from interactvlm.retrieval.rows import MAX_TEXT, TableRow
 from interactvlm.retrieval.shape_embedding import ShapeEmbedder
 from interactvlm.retrieval.vector_table import VectorTable
 
-__all__ = ["Added", "add_meshes", "mesh_files"]
+__all__ = ["Added", "add_meshes", "describe_mesh", "mesh_files"]
 
 _BATCH = 64  # files a version of the table
 
@@ -89,22 +90,14 @@ def add_meshes(
         for path in group:
             try:
                 content = _read(path)
-                mesh = load_mesh(content, file_type=_type(path))
-                cloud = cloud_of_mesh(mesh)
+                row, cloud = describe_mesh(
+                    content, file_type=_type(path), name=path.stem, category=category, licence=licence, metres=metres
+                )
             except InputError as error:
                 refused.append((str(path), error.problem))
                 continue
-            digest = store.put(content, file_type=_type(path))
-            clouds[digest] = cloud
-            rows[digest] = TableRow(
-                id=digest,
-                category=table_category(category)[:MAX_TEXT],
-                name=" ".join(path.stem.replace("_", " ").split())[:MAX_TEXT],
-                licence=licence,
-                faces=len(mesh.faces),
-                extent_metres=float((mesh.bounds[1] - mesh.bounds[0]).max()) if metres else 0.0,
-                mesh_sha256=digest,
-            )
+            store.put(content, file_type=_type(path))
+            rows[row.id], clouds[row.id] = row, cloud
         if rows:
             index.add(list(rows.values()), embedder(list(clouds.values())))
             ids += rows
@@ -112,6 +105,36 @@ def add_meshes(
         if progress is not None:
             progress("meshes", done, len(files))
     return Added(tuple(ids), tuple(refused), index.version)
+
+
+def describe_mesh(
+    content: bytes, *, file_type: str, name: str, category: str, licence: str, metres: bool
+) -> tuple[TableRow, ColouredCloud]:
+    """A mesh file's row, and the cloud that its embedding is made of.
+
+    Args:
+        content: the file; untrusted.
+        file_type: "glb", "ply" or "obj", y up.
+        name: what people call it; "_" counts as a blank, what is too long is cut.
+        category: in any spelling; "" where unknown.
+        licence: an SPDX identifier.
+        metres: whether its unit is the metre, so that its size is known.
+
+    Raises:
+        MeshError: it is not usable, or has no area.
+    """
+    mesh = load_mesh(content, file_type=file_type)
+    digest = hashlib.sha256(content).hexdigest()
+    row = TableRow(
+        id=digest,
+        category=table_category(category)[:MAX_TEXT],
+        name=" ".join(name.replace("_", " ").split())[:MAX_TEXT],
+        licence=licence,
+        faces=len(mesh.faces),
+        extent_metres=float((mesh.bounds[1] - mesh.bounds[0]).max()) if metres else 0.0,
+        mesh_sha256=digest,
+    )
+    return row, cloud_of_mesh(mesh)
 
 
 def _read(path: Path) -> bytes:

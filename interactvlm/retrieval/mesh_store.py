@@ -58,3 +58,14 @@ class MeshStore:
             if path.is_file():
                 return path
         raise InputError("mesh_sha256", f"{digest} is not among the table's meshes")
+
+    def remove(self, digest: str) -> None:
+        """Erase the mesh of that sha256, where there is one.
+
+        Raises:
+            InputError: it is no sha256.
+        """
+        if not _HASH.fullmatch(digest):
+            raise InputError("mesh_sha256", "must be 64 hexadecimal digits")
+        for file_type in MESH_TYPES:
+            (self._folder / f"{digest}.{file_type}").unlink(missing_ok=True)
