@@ -44,6 +44,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "out_dim": (1, 1 << 16),
     "hC_loss_weight": (0.0, 1e9),
     "oC_loss_weight": (0.0, 1e9),
+    "mm_projector_blocks": (0, 64),
     "vision_pool": (1, 64),
     "vision_merge": (1, 64),
     "sam_image_size": (16, 1 << 13),
@@ -75,6 +76,7 @@ class ReleaseConfig:
         eos_token_id: end of sequence.
         pad_token_id: padding.
         mm_hidden_size: width of an image token before the projector: the vision tower's, times vision_merge squared.
+        mm_projector_blocks: transformer blocks of the image projector (0 = the released linear layer; nano has some).
         mm_vision_select_layer: hidden state of the vision tower that is used (-2).
         mm_use_im_start_end: whether <im_start> and <im_end> stand around the image.
         img_emb_len: image tokens minus one (255).
@@ -118,6 +120,7 @@ class ReleaseConfig:
     eos_token_id: int = 2
     pad_token_id: int = 0
     mm_hidden_size: int = 1024
+    mm_projector_blocks: int = 0
     mm_vision_select_layer: int = -2
     mm_use_im_start_end: bool = True
     img_emb_len: int = 255

@@ -103,7 +103,7 @@ def official_layout(config: ReleaseConfig, sam: SamSizes = SAM_VIT_H) -> Layout:
         sam: sizes of the mask model's image encoder.
     """
     required = dict(_language_model(config))
-    required.update(_linear("model.mm_projector", config.mm_hidden_size, config.hidden_size))
+    required.update(_image_projector(config))
     required.update(_linear("model.text_hidden_fcs.0.0", config.hidden_size, config.hidden_size))  # Gamma
     required.update(_linear("model.text_hidden_fcs.0.2", config.hidden_size, config.out_dim))
     required.update(_image_encoder(sam))
@@ -192,6 +192,26 @@ def _language_model(config: ReleaseConfig) -> Iterator[tuple[str, Shape]]:
     yield "model.norm.weight", (h,)
     if not config.tie_word_embeddings:
         yield "lm_head.weight", (config.vocab_size, h)
+
+
+def _image_projector(config: ReleaseConfig) -> Iterator[tuple[str, Shape]]:
+    """The released linear layer; nano's blocks stand in front of it."""
+    projector = "model.mm_projector"
+    if not config.mm_projector_blocks:
+        yield from _linear(projector, config.mm_hidden_size, config.hidden_size)
+        return
+    merged = config.vision_merge**2
+    width = config.mm_hidden_size // merged
+    yield f"{projector}.pos_embed", (config.image_tokens * merged, width)
+    for i in range(config.mm_projector_blocks):
+        block = f"{projector}.blocks.{i}."
+        yield from _norm(f"{block}norm1", width)
+        yield from _linear(f"{block}qkv", width, 3 * width)
+        yield from _linear(f"{block}proj", width, width)
+        yield from _norm(f"{block}norm2", width)
+        yield from _linear(f"{block}fc1", width, 4 * width)
+        yield from _linear(f"{block}fc2", 4 * width, width)
+    yield from _linear(f"{projector}.linear", config.mm_hidden_size, config.hidden_size)
 
 
 def _image_encoder(sam: SamSizes) -> Iterator[tuple[str, Shape]]:

@@ -41,11 +41,12 @@ def train(
         from interactvlm.training.run import open_run
 
         opened = open_run(settings)
-        state = opened.trainer.run(resume=resume, minutes=minutes if minutes is not None else math.inf)
-        done = state.step >= settings.steps.steps
-        answer.update(step=state.step, steps=settings.steps.steps, hours=round(state.seconds / 3600, 3), done=done)
+        state = opened.run(resume=resume, minutes=minutes if minutes is not None else math.inf)
+        step, seconds = (state.step, state.seconds) if state else (0, 0.0)
+        done = step >= settings.steps.steps
+        answer.update(step=step, steps=settings.steps.steps, hours=round(seconds / 3600, 3), done=done)
         if not done:
-            console.print(f"stopped at step {state.step}; go on with --resume", markup=False, highlight=False)
+            console.print(f"stopped at step {step}; go on with --resume", markup=False, highlight=False)
     if export_only or answer.get("done"):
         checkpoint, out = export_run(settings, export)
         answer.update(exported=str(out), checkpoint=checkpoint.name)

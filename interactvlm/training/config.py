@@ -2,6 +2,7 @@
 
 [model]      which weights to start from, which parts are trained
 [[data]]     sources of annotated photos and their share
+[sight]      first phase of a fresh nano: the image projector alone
 [steps]      batch, learning rates, losses
 [run]        where checkpoints go, how often, validation, export
 """
@@ -16,7 +17,7 @@ from typing import Any, TypeVar, get_args
 
 from interactvlm.errors import InputError
 
-__all__ = ["DataSource", "ModelPart", "RunPart", "StepsPart", "TrainingConfig"]
+__all__ = ["DataSource", "ModelPart", "RunPart", "SightPart", "StepsPart", "TrainingConfig"]
 
 T = TypeVar("T")
 #: Readers of data sets: our own shards, and the published formats.
@@ -76,6 +77,27 @@ class DataSource:
     split: str = "train"
     ratio: int = 1
     limit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SightPart:
+    """[sight]: the first phase, in which nano's image projector learns to see (see `training.sight`).
+
+    Attributes:
+        steps: its length, 0 = none.
+        photos: photos in one step.
+        rate: learning rate.
+        warmup: steps until the full rate; it then falls along a cosine to `final_rate` of itself.
+        final_rate: see `warmup`.
+        held_out: photos of [run.validation] that the phase is scored on in the end.
+    """
+
+    steps: int = 0
+    photos: int = 32
+    rate: float = 1e-3
+    warmup: int = 50
+    final_rate: float = 0.05
+    held_out: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +183,7 @@ class TrainingConfig:
     run: RunPart
     data: tuple[DataSource, ...]
     model: ModelPart = field(default_factory=ModelPart)
+    sight: SightPart = field(default_factory=SightPart)
     steps: StepsPart = field(default_factory=StepsPart)
 
     @classmethod
@@ -180,9 +203,9 @@ class TrainingConfig:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> TrainingConfig:
         """The same from parsed TOML."""
-        unknown = sorted(set(raw) - {"model", "data", "steps", "run"})
+        unknown = sorted(set(raw) - {"model", "data", "sight", "steps", "run"})
         if unknown:
-            raise InputError(unknown[0], "is not a section; known: model, data, steps, run")
+            raise InputError(unknown[0], "is not a section; known: model, data, sight, steps, run")
         sources = raw.get("data")
         if not isinstance(sources, list) or not sources:
             raise InputError("data", "is missing: at least one [[data]] source is needed")
@@ -195,6 +218,7 @@ class TrainingConfig:
             run=made,
             data=tuple(_part(DataSource, f"data[{i}]", source) for i, source in enumerate(sources)),
             model=_part(ModelPart, "model", raw.get("model", {})),
+            sight=_part(SightPart, "sight", raw.get("sight", {})),
             steps=_part(StepsPart, "steps", raw.get("steps", {})),
         )
         config._check()
@@ -208,6 +232,9 @@ class TrainingConfig:
         ):  # fmt: skip
             if not low <= (value := getattr(steps, name)) <= high:
                 raise InputError(f"steps.{name}", f"is {value}, must be {low} to {high}")
+        sight = self.sight
+        if sight.steps < 0 or sight.photos < 1 or sight.warmup < 0 or sight.held_out < 1 or not sight.rate > 0:
+            raise InputError("sight", "steps and warmup must be at least 0, photos and held_out 1, rate above 0")
         if not (steps.rate > 0 and steps.clip > 0 and steps.warmup >= 0):
             raise InputError("steps", "rate and clip must be above 0, warmup at least 0")
         if min(steps.contact, steps.scene, steps.words) < 0 or not steps.contact + steps.scene + steps.words:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from interactvlm.body.template import BodyTemplate, load_template
 from interactvlm.checkpoints.config import ReleaseConfig
@@ -23,7 +26,11 @@ from interactvlm.training.examples import ExampleBuilder
 from interactvlm.training.feature_cache import FeatureCache, feature_key
 from interactvlm.training.initialise import projector_in_range
 from interactvlm.training.model import TrainableModel
-from interactvlm.training.prepare import prepare_model, set_trained
+from interactvlm.training.parameters import fill, trained_tensors
+from interactvlm.training.prepare import prepare_model
+from interactvlm.training.saving import RunState, latest_checkpoint
+from interactvlm.training.sight.open import open_sight
+from interactvlm.training.sight.run import SightTrainer
 from interactvlm.training.sources import open_source
 from interactvlm.training.surfaces import TrainingSurfaces
 from interactvlm.training.trainer import Trainer, make_accelerator
@@ -31,6 +38,7 @@ from interactvlm.training.validation import LiveModel, validate
 from interactvlm.types import Task
 from interactvlm.vlm.model import ContactVLM
 from interactvlm.vlm.nano.packages import file_sha256
+from interactvlm.vlm.projector import BlockProjector
 from interactvlm.vlm.tokenizer import load_tokenizer
 from interactvlm.vlm.vision import VisionTower
 
@@ -53,6 +61,7 @@ class OpenedRun:
         folder: Path,
         base: Path,
         model: TrainableModel,
+        sight: SightTrainer | None,
         trainer: Trainer,
         sources: Sequence[Sequence[ContactSample]],
         builder: ExampleBuilder,
@@ -65,6 +74,7 @@ class OpenedRun:
         self.folder = folder
         self.base = base
         self.model = model
+        self.sight = sight
         self.trainer = trainer
         self.sources = sources
         self.builder = builder
@@ -72,6 +82,21 @@ class OpenedRun:
         self.surfaces = surfaces
         self.live = live
         self.vlm = vlm
+
+    def run(self, *, resume: bool, minutes: float = math.inf) -> RunState | None:
+        """Both phases, each as far as it is not done yet; arguments and errors as `Trainer.run`.
+
+        Returns:
+            Where the joint phase stands, None where it has not begun.
+        """
+        begin = time.monotonic()
+        if self.sight is not None and latest_checkpoint(self.folder) is None:
+            if not self.sight.done:
+                self.sight.run(minutes=minutes)
+            if not self.sight.done:
+                return None
+            self.sight.load()
+        return self.trainer.run(resume=resume, minutes=minutes - (time.monotonic() - begin) / 60)
 
 
 def base_folder(config: TrainingConfig) -> Path:
@@ -120,7 +145,7 @@ def open_run(
     shape = (vision.image_tokens, vision.width)
     features = PhotoFeatures(
         vision,
-        FeatureCache(cache / f"photos-{feature_key(str(_tower_path(config, base, release)), str(shape))}", shape),
+        FeatureCache(cache / f"photos-{_identity(_tower_path(config, base, release), release)}", shape),
     )
     # Sharded parameters are gathered in one dtype: frozen ones then stay as wide as trained ones.
     frozen = torch.float32 if steps.parallel == "fsdp2" else half
@@ -158,6 +183,19 @@ def open_run(
     if held_out is not None:
         tasks = [task for task in Task if release.has_object_head or task is not Task.OBJECT]
         score = partial(validate, live, held_out, tasks=tasks)
+    sight = open_sight(
+        config,
+        model=model,
+        table=_table(model),
+        tokenizer=tokenizer,
+        sources=opened_sources,
+        held_out=held_out,
+        features=features,
+        preprocessor=vision.preprocessor,
+        part_index=template.part_index,
+        folder=folder,
+        writes=accelerator.is_main_process,
+    )
     trainer = Trainer(
         model=model, batches=batches, config=config, accelerator=accelerator, folder=folder, validate=score
     )
@@ -166,6 +204,7 @@ def open_run(
         folder=folder,
         base=base,
         model=trainer.model,
+        sight=sight,
         trainer=trainer,
         sources=opened_sources,
         builder=builder,
@@ -187,18 +226,23 @@ def _start(
         from interactvlm.vlm.nano.tensors import shipped_weights
 
         shipped = shipped_weights(NanoManifest.read(), ASSETS)
-        set_trained(model, {n: torch.from_numpy(v).float() for n, v in shipped.items()}, source="the shipped weights")
+        tensors = {n: torch.from_numpy(v).float() for n, v in shipped.items()}
+        fill(trained_tensors(model), tensors, source="the shipped weights")
         return
-    if not config.model.projector:
+    projector = model.network.model.mm_projector
+    if not config.model.projector or not isinstance(projector, BlockProjector):
         return
     some = [sources[0][i] for i in range(min(_PHOTOS_FOR_SPREAD, len(sources[0])))]
     seen = torch.cat(features(some)).float()
+    weight, bias = projector_in_range(seen, _table(model), seed=config.steps.seed)
+    projector.begin(weight, bias)
+
+
+def _table(model: TrainableModel) -> Tensor:
+    """The language model's own token embeddings, float32 [W, h]."""
     embedding: Any = model.network.model.embed_tokens
-    table = embedding.frozen if hasattr(embedding, "frozen") else embedding.weight
-    weight, bias = projector_in_range(seen, table.detach().float().cpu(), seed=config.steps.seed)
-    set_trained(
-        model, {"model.mm_projector.weight": weight, "model.mm_projector.bias": bias}, source="the first photos"
-    )
+    table: Tensor = embedding.frozen if hasattr(embedding, "frozen") else embedding.weight
+    return table.detach().float().cpu()
 
 
 def _tower_path(config: TrainingConfig, base: Path, release: ReleaseConfig) -> Path:

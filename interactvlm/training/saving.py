@@ -9,18 +9,18 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from interactvlm.checkpoints.json_file import read_json_object
 from interactvlm.errors import CheckpointError
-from interactvlm.training.model import TrainableModel
-from interactvlm.training.prepare import copy_into, set_trained, trained_tensors
+from interactvlm.training.parameters import copy_into, fill
 
 __all__ = [
     "RunState",
@@ -55,20 +55,25 @@ class RunState:
 
 
 def save_checkpoint(
-    folder: Path, model: TrainableModel, optimiser: torch.optim.Optimizer, state: RunState, *, writes: bool = True
+    folder: Path,
+    parameters: Mapping[str, nn.Parameter],
+    optimiser: torch.optim.Optimizer,
+    state: RunState,
+    *,
+    writes: bool = True,
 ) -> Path:
     """Write `folder/step-NNNNNNN`; every process calls it, one writes.
 
     Args:
         folder: the run's.
-        model: the model, unwrapped.
-        optimiser: AdamW over its trained parameters.
+        parameters: all that are trained, by the names they are kept under.
+        optimiser: AdamW over them.
         state: where the run stands.
         writes: whether this process writes.
     """
     target = folder / f"step-{state.step:07d}"
     weights, moments = {}, {}
-    for name, parameter in trained_tensors(model).items():
+    for name, parameter in parameters.items():
         weights[name] = _whole(parameter.detach())
         for moment in _MOMENTS:
             if moment in (kept := optimiser.state.get(parameter, {})):
@@ -88,8 +93,10 @@ def save_checkpoint(
     return target
 
 
-def load_checkpoint(folder: Path, model: TrainableModel, optimiser: torch.optim.Optimizer | None = None) -> RunState:
-    """Put a checkpoint into the model and, where one is given, the optimiser.
+def load_checkpoint(
+    folder: Path, parameters: Mapping[str, nn.Parameter], optimiser: torch.optim.Optimizer | None = None
+) -> RunState:
+    """Put a checkpoint into parameters (see `save_checkpoint`) and, where one is given, their optimiser.
 
     Raises:
         CheckpointError: a file is missing, damaged or of another model.
@@ -102,12 +109,12 @@ def load_checkpoint(folder: Path, model: TrainableModel, optimiser: torch.optim.
             photos=int(raw["photos"]),
             recipe=str(raw["recipe"]),
         )
-        set_trained(model, load_file(folder / WEIGHTS), source=folder)
+        fill(parameters, load_file(folder / WEIGHTS), source=folder)
         moments = load_file(folder / OPTIMISER) if optimiser is not None else {}
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise CheckpointError(folder, f"is not a whole checkpoint ({error})") from None
     if optimiser is not None:
-        for name, parameter in trained_tensors(model).items():
+        for name, parameter in parameters.items():
             if f"step:{name}" not in moments:
                 continue
             kept = optimiser.state[parameter]

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from interactvlm.datasets.published import open_published
 from interactvlm.datasets.sample import ContactSample
-from interactvlm.datasets.shards import read_shards
+from interactvlm.datasets.shards import ShardedSamples, read_shards
 from interactvlm.errors import InputError
 from interactvlm.training.config import DataSource
 
-__all__ = ["open_source"]
+__all__ = ["geometry_of", "open_source"]
 
 
 class _FirstOf(Sequence[ContactSample]):
@@ -24,6 +25,10 @@ class _FirstOf(Sequence[ContactSample]):
 
     def __len__(self) -> int:
         return self._count
+
+    def geometry(self, index: int) -> dict[str, Any] | None:
+        """The sample's geometry, where the sequence knows it."""
+        return geometry_of(self._samples, index)
 
     def __getitem__(self, index: int) -> ContactSample:  # type: ignore[override]  # slices are never asked for
         if not 0 <= index < self._count:
@@ -46,3 +51,8 @@ def open_source(source: DataSource) -> Sequence[ContactSample]:
         return _FirstOf(shards, source.limit) if source.limit else shards
     samples = open_published(source.kind, path, split=source.split)
     return list(islice(samples, source.limit) if source.limit else samples)
+
+
+def geometry_of(samples: Sequence[ContactSample], index: int) -> dict[str, Any] | None:
+    """Masks, camera and poses of a sample (see `datasets.shard_format`); None where its source knows none."""
+    return samples.geometry(index) if isinstance(samples, (ShardedSamples, _FirstOf)) else None

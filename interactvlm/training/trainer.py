@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +21,7 @@ from interactvlm.errors import CheckpointError, InteractVLMError
 from interactvlm.training.batches import Batches
 from interactvlm.training.config import TrainingConfig
 from interactvlm.training.model import TrainableModel
+from interactvlm.training.parameters import trained_tensors
 from interactvlm.training.prepare import parameter_groups
 from interactvlm.training.progress import RunProgress
 from interactvlm.training.saving import (
@@ -34,27 +33,18 @@ from interactvlm.training.saving import (
     prune,
     save_checkpoint,
 )
+from interactvlm.training.schedule import rate_factor
+from interactvlm.training.stopping import stopped_by_signals
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["Trainer", "make_accelerator", "rate_factor", "recipe_of"]
+__all__ = ["Trainer", "make_accelerator", "recipe_of"]
 
 _BETAS = (0.9, 0.95)  # release
 #: Keys of [steps] that may change between the pieces of one run.
 _FREE = ("steps", "photos_at_once", "precision", "parallel")
 Validate = Callable[[], dict[str, float]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Stop:
-    """When to end before the last step."""
-
-    at: float
-    signalled: list[int]
-
-    def due(self) -> bool:
-        return bool(self.signalled) or time.monotonic() >= self.at
 
 
 class Trainer:
@@ -110,7 +100,7 @@ class Trainer:
         progress.say(f"{self._folder}: from step {state.step} to {steps.steps}")
         begin, before = time.monotonic(), state.seconds
         saved = state.step
-        with _stopped_by_signals(begin + 60 * minutes) as stop:
+        with stopped_by_signals(begin + 60 * minutes) as stop:
             while state.step < steps.steps and not self._agreed(stop.due()):
                 values, photos, answers = self._step(state.step)
                 state = RunState(
@@ -134,7 +124,7 @@ class Trainer:
             return RunState(0, 0.0, 0, self._recipe)
         if not resume:
             raise CheckpointError(self._folder, "holds a run already: go on with --resume, or choose another folder")
-        state = load_checkpoint(newest, self.model, self._torch_optimiser())
+        state = load_checkpoint(newest, trained_tensors(self.model), self._torch_optimiser())
         if state.recipe != self._recipe:
             raise CheckpointError(newest, "was made by another recipe ([model], [[data]] or [steps] has changed)")
         return state
@@ -181,7 +171,7 @@ class Trainer:
 
     def _save(self, state: RunState) -> int:
         main = self._accelerator.is_main_process
-        save_checkpoint(self._folder, self.model, self._torch_optimiser(), state, writes=main)
+        save_checkpoint(self._folder, trained_tensors(self.model), self._torch_optimiser(), state, writes=main)
         if main:
             prune(self._folder, self._config.run.keep)
         self._accelerator.wait_for_everyone()
@@ -222,41 +212,11 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
     )
 
 
-def rate_factor(step: int, warmup: int, steps: int, final: float) -> float:
-    """Share of the full learning rate at a step: a linear rise, then half a cosine down to `final`."""
-    if step < warmup:
-        return (step + 1) / warmup
-    progress = (step - warmup) / max(1, steps - warmup)
-    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-
-
 def recipe_of(config: TrainingConfig) -> str:
     """Fingerprint of what must not change within a run."""
     steps = {name: value for name, value in asdict(config.steps).items() if name not in _FREE}
     content = repr((asdict(config.model), [asdict(source) for source in config.data], steps))
     return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-@contextmanager
-def _stopped_by_signals(at: float) -> Iterator[_Stop]:
-    """SIGTERM and SIGINT ask the loop to end after its step; a second one ends the process as ever."""
-    stop = _Stop(at, [])
-
-    def note(number: int, _: FrameType | None) -> None:
-        stop.signalled.append(number)
-        signal.signal(number, previous[number])
-
-    previous: dict[int, Any] = {}
-    try:
-        for number in (int(signal.SIGTERM), int(signal.SIGINT)):
-            previous[number] = signal.signal(number, note)
-    except ValueError:  # not the main thread: whoever owns the process decides
-        previous.clear()
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from interactvlm.checkpoints.config import ReleaseConfig
 from interactvlm.checkpoints.reader import WeightReader
 from interactvlm.vlm.llama import LlamaDecoder
+from interactvlm.vlm.projector import image_projector
 
 __all__ = ["ContactNetwork", "official_parameters"]
 
@@ -20,7 +21,7 @@ class _Model(LlamaDecoder):
 
     def __init__(self, config: ReleaseConfig) -> None:
         super().__init__(config)
-        self.mm_projector = nn.Linear(config.mm_hidden_size, config.hidden_size)
+        self.mm_projector = image_projector(config)
         # Gamma: from the contact token's hidden state to its embedding E (the release's two layers, not the paper's).
         gamma = nn.Sequential(
             nn.Linear(config.hidden_size, config.hidden_size), nn.ReLU(), nn.Linear(config.hidden_size, config.out_dim)

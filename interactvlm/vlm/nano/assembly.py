@@ -25,12 +25,12 @@ from interactvlm.checkpoints.safetensors_file import write_file
 from interactvlm.config import load_settings
 from interactvlm.errors import CheckpointError, InteractVLMError
 from interactvlm.vlm.nano.cache import exclusive, is_intact, mark_intact
-from interactvlm.vlm.nano.configuration import CONTACT_TOKEN, VISION_TOWER_DIR, nano_config
+from interactvlm.vlm.nano.configuration import CONTACT_TOKEN, PROJECTOR_BLOCKS, VISION_TOWER_DIR, nano_config
 from interactvlm.vlm.nano.language import GgufLanguageModel
 from interactvlm.vlm.nano.manifest import ASSETS, MANIFEST_FILE, NanoManifest, base_manifest
 from interactvlm.vlm.nano.packages import IMAGE_ENCODER, LANGUAGE_MODEL, PACKAGES
 from interactvlm.vlm.nano.renders import RENDER_ENCODER, render_encoder_tensors
-from interactvlm.vlm.nano.tensors import NanoTensors, base_weights, shipped_weights
+from interactvlm.vlm.nano.tensors import NanoTensors, base_weights, projector_blocks, shipped_weights
 from interactvlm.vlm.nano.vision import read_vision_tower, write_vision_tower
 
 __all__ = ["assemble", "assemble_base", "nano_key"]
@@ -112,7 +112,12 @@ def _write_folder(folder: Path, language_file: Path, image_encoder_file: Path, *
     language = GgufLanguageModel(language_file)
     manifest = base_manifest() if base else NanoManifest.read()
     shipped = base_weights(language) if base else shipped_weights(manifest, ASSETS)
-    raw_config = nano_config(language.config(), trained=manifest.trained, notice=manifest.notice)
+    raw_config = nano_config(
+        language.config(),
+        trained=manifest.trained,
+        notice=manifest.notice,
+        projector_blocks=PROJECTOR_BLOCKS if base else projector_blocks(shipped),
+    )
     config = ReleaseConfig.from_dict(raw_config, source="nano")
     tower = read_vision_tower(image_encoder_file)
     renders = render_encoder_tensors(tower)

@@ -7,7 +7,7 @@ from typing import Any
 from interactvlm.vlm.nano.renders import RENDER_ENCODER
 from interactvlm.vlm.nano.vision import VISION_CONFIG
 
-__all__ = ["CONTACT_TOKEN", "NANO_NOTICE", "VISION_TOWER_DIR", "nano_config"]
+__all__ = ["CONTACT_TOKEN", "NANO_NOTICE", "PROJECTOR_BLOCKS", "VISION_TOWER_DIR", "nano_config"]
 
 #: The one contact token (token type "Gen"): it asks for masks on the body and on objects alike.
 CONTACT_TOKEN = "[SEG]"  # noqa: S105 - a word of the model
@@ -21,16 +21,21 @@ NANO_NOTICE = (
 # 448 px, 14 px a patch; 2 x 2 patches are averaged, 2 x 2 such averages stand side by side in an image token. A quarter
 # of the tokens costs a quarter of the time, and a hand is still seen at the resolution of the averages.
 _POOL, _MERGE = 2, 2
+#: Transformer blocks of the image projector.
+PROJECTOR_BLOCKS = 3
 _IMAGE_TOKENS = (448 // VISION_CONFIG["patch_size"] // (_POOL * _MERGE)) ** 2
 
 
-def nano_config(language: dict[str, Any], *, trained: bool, notice: str) -> dict[str, Any]:
+def nano_config(
+    language: dict[str, Any], *, trained: bool, notice: str, projector_blocks: int = PROJECTOR_BLOCKS
+) -> dict[str, Any]:
     """config.json of the assembled folder.
 
     Args:
         language: the language model's keys, added tokens not counted (`GgufLanguageModel.config`).
         trained: whether the weights are trained for contact.
         notice: sentence shown beside every answer while they are not.
+        projector_blocks: of the weights at hand.
     """
     return {
         **language,
@@ -41,6 +46,7 @@ def nano_config(language: dict[str, Any], *, trained: bool, notice: str) -> dict
         "seg_token_idx": language["vocab_size"],
         "token_type": "Gen",
         "mm_hidden_size": VISION_CONFIG["hidden_size"] * _MERGE**2,
+        "mm_projector_blocks": projector_blocks,
         "mm_vision_select_layer": -1,
         "mm_use_im_start_end": False,
         "img_emb_len": _IMAGE_TOKENS - 1,

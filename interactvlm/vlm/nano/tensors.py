@@ -18,11 +18,12 @@ from interactvlm.vlm.nano.packages import file_sha256
 if TYPE_CHECKING:
     from interactvlm.vlm.nano.language import GgufLanguageModel
 
-__all__ = ["ADDED_ROWS", "NanoTensors", "base_weights", "shipped_weights"]
+__all__ = ["ADDED_ROWS", "NanoTensors", "base_weights", "projector_blocks", "shipped_weights"]
 
 #: Shipped name of the embedding rows of added tokens, appended to the language model's own.
 ADDED_ROWS = "model.embed_tokens.added"
 _EMBEDDING = "model.embed_tokens.weight"
+_PROJECTOR_BLOCKS = "model.mm_projector.blocks"
 _LORA = (".lora_A.default.weight", ".lora_B.default.weight")
 
 
@@ -43,6 +44,11 @@ def shipped_weights(manifest: NanoManifest, assets: Path) -> dict[str, NDArray[n
 def base_weights(language: GgufLanguageModel) -> dict[str, NDArray[np.generic]]:
     """What nano is before any training: the contact token stands where the mean of all tokens stands."""
     return {ADDED_ROWS: language.tensor(_EMBEDDING).mean(0, keepdims=True)}
+
+
+def projector_blocks(shipped: Mapping[str, object]) -> int:
+    """Transformer blocks of the image projector among the shipped weights, by their names."""
+    return sum(name.startswith(f"{_PROJECTOR_BLOCKS}.") and name.endswith(".qkv.weight") for name in shipped)
 
 
 class NanoTensors:
