@@ -53,6 +53,7 @@ class OpenedCheckpoint:
             checkpoint_hash(self.folder, cache=self.settings.cache_path),
             trained=self.config.trained,
             notice=self.config.notice,
+            close_up=self.config.close_up,
         )
 
 

@@ -91,6 +91,11 @@ class LocalLanguage:
         """See `LanguageStage`."""
         return self._identity
 
+    @property
+    def close_up(self) -> bool:
+        """See `LanguageStage`."""
+        return self._identity.close_up
+
     async def answer(
         self, photo: NDArray[np.uint8], questions: Sequence[Question], *, fast: bool, context: CallContext
     ) -> list[ContactAnswer]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from interactvlm.body.parts import parts_in_contact
 from interactvlm.errors import CancelledError, DeadlineExceededError, InteractVLMError, QuestionError
 from interactvlm.photo import photo_from_array, photo_sha256
-from interactvlm.stages import CallContext, LanguageStage, LocalizationStage, PersonStage
+from interactvlm.stages import CallContext, LanguageStage, LocalizationStage, PersonChoice, PersonStage
 from interactvlm.types import (
     Box,
     ContactAnswer,
@@ -90,6 +90,15 @@ def plan_questions(objects: Sequence[ObjectQuery], tasks: Sequence[Task] | None)
         QuestionError: a task needs an object (or its mesh) that is not given, or there are too many questions.
     """
     return [planned.question for planned in _plan(objects, tasks)]
+
+
+def _region(choice: PersonChoice | None, photo: NDArray[np.uint8], *, close_up: bool) -> Box | None:
+    """What of the photo the model sees; None: all of it."""
+    if choice is None or choice.region is not None or choice.person is None or not close_up:
+        return choice.region if choice else None
+    from interactvlm.detection.selection import crop_for
+
+    return crop_for(choice.person, (photo.shape[1], photo.shape[0]))
 
 
 def _plan(objects: Sequence[ObjectQuery], tasks: Sequence[Task] | None) -> list[_PlannedQuestion]:
@@ -173,7 +182,7 @@ class Pipeline:
                 choice = await self.people.choose(photo, person or LargestPerson(), context=context)
             elif person is not None and not isinstance(person, WholePhoto):
                 raise QuestionError("person", "cannot be chosen: this pipeline looks at whole photos only")
-        region = choice.region if choice else None
+        region = _region(choice, photo, close_up=self.language.close_up)
         with clock.stage("language"):
             seen = np.ascontiguousarray(crop_photo(photo, region))
             questions = [item.question for item in plan]

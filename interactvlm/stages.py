@@ -95,7 +95,12 @@ class LanguageStage(Protocol):
 
     @property
     def identity(self) -> ModelIdentity:
-        """Which weights answer."""
+        """Which weights answer; a stage far away may know only once it has answered."""
+        ...
+
+    @property
+    def close_up(self) -> bool:
+        """Whether the model wants to see the region around the person wherever a person is known."""
         ...
 
     async def answer(

@@ -120,12 +120,15 @@ class ModelIdentity:
         checkpoint_hash: sha256 over the weights' manifest, hex.
         trained: False as long as the weights are not trained for contact: such answers mean nothing.
         notice: a sentence to print beside every answer when it must not be trusted, else "".
+        close_up: it looks at the region around the person even where nobody else is in the photo (nano was trained
+            so; the published models see such photos whole).
     """
 
     name: str
     checkpoint_hash: str
     trained: bool = True
     notice: str = ""
+    close_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)

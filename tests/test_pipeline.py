@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from interactvlm.errors import CancelledError, InputError, InteractVLMError, Que
 from interactvlm.facade import InteractVLM
 from interactvlm.geometry.mesh import Mesh, PointCloud
 from interactvlm.pipeline import ObjectQuery, Pipeline
-from interactvlm.stages import CallContext
+from interactvlm.stages import CallContext, PersonChoice
 from interactvlm.types import Box, ContactAnswer, ModelIdentity, Question, Task, VertexContact, WholePhoto
 
 PHOTO = np.zeros((32, 32, 3), dtype=np.uint8)
@@ -18,6 +19,7 @@ PHOTO = np.zeros((32, 32, 3), dtype=np.uint8)
 
 class Language:
     identity = ModelIdentity("fake", "0" * 64)
+    close_up = False
 
     async def answer(
         self, photo: np.ndarray, questions: Sequence[Question], *, fast: bool, context: CallContext
@@ -91,3 +93,30 @@ async def test_a_person_is_not_passed_over_where_nobody_can_be_found() -> None:
 def test_one_text_is_no_list_of_names(wrong: dict[str, str]) -> None:
     with InteractVLM(pipeline()) as model, pytest.raises(QuestionError, match="give a list"):
         model.predict(PHOTO, **wrong)  # type: ignore[arg-type]
+
+
+class People:
+    """Finds one person, alone in the photo."""
+
+    async def choose(self, photo: np.ndarray, selector: object, *, context: CallContext) -> PersonChoice:
+        return PersonChoice(person=Box(4, 4, 12, 12), region=None, notices=())
+
+
+@pytest.mark.parametrize(("close_up", "shape"), [(False, (32, 32, 3)), (True, (12, 12, 3))])
+async def test_a_model_that_wants_close_ups_sees_the_region_around_a_person_who_is_alone(
+    close_up: bool, shape: tuple[int, ...]
+) -> None:
+    seen = []
+
+    class Looking(Language):
+        async def answer(self, photo: np.ndarray, *args: Any, **options: Any) -> list[ContactAnswer]:
+            seen.append(photo.shape)
+            return await super().answer(photo, *args, **options)
+
+    language = Looking()
+    language.close_up = close_up
+    looking = Pipeline(language=language, localization=Localization({}), people=People())
+    found = await looking.predict(PHOTO)
+    assert seen == [shape]
+    assert found.person == Box(4, 4, 12, 12)
+    assert found.region == (Box(2, 2, 14, 14) if close_up else None)

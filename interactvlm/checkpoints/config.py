@@ -104,6 +104,7 @@ class ReleaseConfig:
         body_topology: body template the human masks are rendered from.
         trained: False while the weights are not trained for contact.
         notice: sentence shown beside every answer of an untrained model.
+        close_up: the photo is always cropped to the person (nano), not only where several people are in it.
     """
 
     hidden_size: int
@@ -148,6 +149,7 @@ class ReleaseConfig:
     body_topology: str = "smplh"
     trained: bool = True
     notice: str = ""
+    close_up: bool = False
 
     @property
     def base_token_type(self) -> str:

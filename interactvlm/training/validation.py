@@ -40,6 +40,7 @@ class LiveModel:
     """
 
     identity = ModelIdentity("in training", "0" * 64, trained=False, notice="in training")
+    close_up = False  # validation names the person by a box
 
     def __init__(
         self,

@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainteractvlm/v1/types.proto\x12\x0einteractvlm.v1\x1a\x1egoogle/protobuf/duration.proto\"X\n\x06Tensor\x12\x31\n\x0c\x65lement_type\x18\x01 \x01(\x0e\x32\x1b.interactvlm.v1.ElementType\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"G\n\x0b\x42oundingBox\x12\x0c\n\x04left\x18\x01 \x01(\x02\x12\x0b\n\x03top\x18\x02 \x01(\x02\x12\r\n\x05right\x18\x03 \x01(\x02\x12\x0e\n\x06\x62ottom\x18\x04 \x01(\x02\"\x1d\n\x05Point\x12\t\n\x01x\x18\x01 \x01(\x02\x12\t\n\x01y\x18\x02 \x01(\x02\"\x98\x01\n\x0ePersonSelector\x12*\n\x03\x62ox\x18\x01 \x01(\x0b\x32\x1b.interactvlm.v1.BoundingBoxH\x00\x12&\n\x05point\x18\x02 \x01(\x0b\x32\x15.interactvlm.v1.PointH\x00\x12\x15\n\x0bwhole_photo\x18\x03 \x01(\x08H\x00\x12\x11\n\x07largest\x18\x04 \x01(\x08H\x00\x42\x08\n\x06person\"0\n\x0bObjectQuery\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bmesh_sha256\x18\x02 \x01(\t\"Y\n\rModelIdentity\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x19\n\x11\x63heckpoint_sha256\x18\x02 \x01(\t\x12\x0f\n\x07trained\x18\x03 \x01(\x08\x12\x0e\n\x06notice\x18\x04 \x01(\t\"3\n\rSparseContact\x12\x12\n\nvertex_ids\x18\x01 \x01(\x0c\x12\x0e\n\x06scores\x18\x02 \x01(\x0c\"H\n\x0bStageTiming\x12\r\n\x05stage\x18\x01 \x01(\t\x12*\n\x07\x65lapsed\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xb7\x01\n\x04\x42ody\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08topology\x18\x02 \x01(\t\x12(\n\x08vertices\x18\x03 \x01(\x0b\x32\x16.interactvlm.v1.Tensor\x12%\n\x05\x66\x61\x63\x65s\x18\x04 \x01(\x0b\x32\x16.interactvlm.v1.Tensor\x12*\n\npart_index\x18\x05 \x01(\x0b\x32\x16.interactvlm.v1.Tensor\x12\x12\n\npart_names\x18\x06 \x03(\t*a\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\x0f\n\x0bTASK_BINARY\x10\x01\x12\x11\n\rTASK_SEMANTIC\x10\x02\x12\x0e\n\nTASK_SCENE\x10\x03\x12\x0f\n\x0bTASK_OBJECT\x10\x04*\x8f\x01\n\x0b\x45lementType\x12\x1c\n\x18\x45LEMENT_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45LEMENT_TYPE_FLOAT32\x10\x01\x12\x18\n\x14\x45LEMENT_TYPE_FLOAT16\x10\x02\x12\x16\n\x12\x45LEMENT_TYPE_INT32\x10\x03\x12\x16\n\x12\x45LEMENT_TYPE_UINT8\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainteractvlm/v1/types.proto\x12\x0einteractvlm.v1\x1a\x1egoogle/protobuf/duration.proto\"X\n\x06Tensor\x12\x31\n\x0c\x65lement_type\x18\x01 \x01(\x0e\x32\x1b.interactvlm.v1.ElementType\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"G\n\x0b\x42oundingBox\x12\x0c\n\x04left\x18\x01 \x01(\x02\x12\x0b\n\x03top\x18\x02 \x01(\x02\x12\r\n\x05right\x18\x03 \x01(\x02\x12\x0e\n\x06\x62ottom\x18\x04 \x01(\x02\"\x1d\n\x05Point\x12\t\n\x01x\x18\x01 \x01(\x02\x12\t\n\x01y\x18\x02 \x01(\x02\"\x98\x01\n\x0ePersonSelector\x12*\n\x03\x62ox\x18\x01 \x01(\x0b\x32\x1b.interactvlm.v1.BoundingBoxH\x00\x12&\n\x05point\x18\x02 \x01(\x0b\x32\x15.interactvlm.v1.PointH\x00\x12\x15\n\x0bwhole_photo\x18\x03 \x01(\x08H\x00\x12\x11\n\x07largest\x18\x04 \x01(\x08H\x00\x42\x08\n\x06person\"0\n\x0bObjectQuery\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bmesh_sha256\x18\x02 \x01(\t\"k\n\rModelIdentity\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x19\n\x11\x63heckpoint_sha256\x18\x02 \x01(\t\x12\x0f\n\x07trained\x18\x03 \x01(\x08\x12\x0e\n\x06notice\x18\x04 \x01(\t\x12\x10\n\x08\x63lose_up\x18\x05 \x01(\x08\"3\n\rSparseContact\x12\x12\n\nvertex_ids\x18\x01 \x01(\x0c\x12\x0e\n\x06scores\x18\x02 \x01(\x0c\"H\n\x0bStageTiming\x12\r\n\x05stage\x18\x01 \x01(\t\x12*\n\x07\x65lapsed\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xb7\x01\n\x04\x42ody\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08topology\x18\x02 \x01(\t\x12(\n\x08vertices\x18\x03 \x01(\x0b\x32\x16.interactvlm.v1.Tensor\x12%\n\x05\x66\x61\x63\x65s\x18\x04 \x01(\x0b\x32\x16.interactvlm.v1.Tensor\x12*\n\npart_index\x18\x05 \x01(\x0b\x32\x16.interactvlm.v1.Tensor\x12\x12\n\npart_names\x18\x06 \x03(\t*a\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\x0f\n\x0bTASK_BINARY\x10\x01\x12\x11\n\rTASK_SEMANTIC\x10\x02\x12\x0e\n\nTASK_SCENE\x10\x03\x12\x0f\n\x0bTASK_OBJECT\x10\x04*\x8f\x01\n\x0b\x45lementType\x12\x1c\n\x18\x45LEMENT_TYPE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45LEMENT_TYPE_FLOAT32\x10\x01\x12\x18\n\x14\x45LEMENT_TYPE_FLOAT16\x10\x02\x12\x16\n\x12\x45LEMENT_TYPE_INT32\x10\x03\x12\x16\n\x12\x45LEMENT_TYPE_UINT8\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'interactvlm.v1.types_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TASK']._serialized_start=881
-  _globals['_TASK']._serialized_end=978
-  _globals['_ELEMENTTYPE']._serialized_start=981
-  _globals['_ELEMENTTYPE']._serialized_end=1124
+  _globals['_TASK']._serialized_start=899
+  _globals['_TASK']._serialized_end=996
+  _globals['_ELEMENTTYPE']._serialized_start=999
+  _globals['_ELEMENTTYPE']._serialized_end=1142
   _globals['_TENSOR']._serialized_start=78
   _globals['_TENSOR']._serialized_end=166
   _globals['_BOUNDINGBOX']._serialized_start=168
@@ -47,11 +47,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OBJECTQUERY']._serialized_start=427
   _globals['_OBJECTQUERY']._serialized_end=475
   _globals['_MODELIDENTITY']._serialized_start=477
-  _globals['_MODELIDENTITY']._serialized_end=566
-  _globals['_SPARSECONTACT']._serialized_start=568
-  _globals['_SPARSECONTACT']._serialized_end=619
-  _globals['_STAGETIMING']._serialized_start=621
-  _globals['_STAGETIMING']._serialized_end=693
-  _globals['_BODY']._serialized_start=696
-  _globals['_BODY']._serialized_end=879
+  _globals['_MODELIDENTITY']._serialized_end=584
+  _globals['_SPARSECONTACT']._serialized_start=586
+  _globals['_SPARSECONTACT']._serialized_end=637
+  _globals['_STAGETIMING']._serialized_start=639
+  _globals['_STAGETIMING']._serialized_end=711
+  _globals['_BODY']._serialized_start=714
+  _globals['_BODY']._serialized_end=897
 # @@protoc_insertion_point(module_scope)

@@ -246,6 +246,7 @@ class ModelIdentity(_message.Message):
     CHECKPOINT_SHA256_FIELD_NUMBER: _builtins.int
     TRAINED_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
+    CLOSE_UP_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Model set: "nano", or the checkpoint folder's name."""
     checkpoint_sha256: _builtins.str
@@ -254,6 +255,8 @@ class ModelIdentity(_message.Message):
     """False as long as the weights are not trained for contact: such answers mean nothing."""
     notice: _builtins.str
     """Sentence to show beside every answer; empty when there is nothing to warn of."""
+    close_up: _builtins.bool
+    """The model looks at the region around the person even where nobody else is in the photo."""
     def __init__(
         self,
         *,
@@ -261,10 +264,11 @@ class ModelIdentity(_message.Message):
         checkpoint_sha256: _builtins.str = ...,
         trained: _builtins.bool = ...,
         notice: _builtins.str = ...,
+        close_up: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_sha256", b"checkpoint_sha256", "name", b"name", "notice", b"notice", "trained", b"trained"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_sha256", b"checkpoint_sha256", "close_up", b"close_up", "name", b"name", "notice", b"notice", "trained", b"trained"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -165,12 +165,15 @@ def encode_identity(identity: ModelIdentity) -> types_pb2.ModelIdentity:
         checkpoint_sha256=identity.checkpoint_hash,
         trained=identity.trained,
         notice=identity.notice,
+        close_up=identity.close_up,
     )
 
 
 def decode_identity(message: types_pb2.ModelIdentity) -> ModelIdentity:
     """Which weights answered."""
-    return ModelIdentity(message.name, message.checkpoint_sha256, message.trained, message.notice)
+    return ModelIdentity(
+        message.name, message.checkpoint_sha256, message.trained, message.notice, close_up=message.close_up
+    )
 
 
 def encode_box(box: Box) -> types_pb2.BoundingBox:

@@ -39,6 +39,7 @@ class Seen:
 
 class Language:
     identity = ModelIdentity("fake", "0" * 64)
+    close_up = False
 
     def __init__(self, seen: Seen, fail_on: str = "") -> None:
         self.seen, self.fail_on = seen, fail_on

@@ -104,7 +104,7 @@ def test_contacts_carry_views_only_when_asked_for() -> None:
 
 
 def test_identities() -> None:
-    identity = ModelIdentity("nano", "ab" * 32, trained=False, notice="untrained")
+    identity = ModelIdentity("nano", "ab" * 32, trained=False, notice="untrained", close_up=True)
     assert decode_identity(encode_identity(identity)) == identity
 
 

@@ -67,6 +67,7 @@ def nano_config(
         "vision_tower_dir": VISION_TOWER_DIR,
         "sam_image_size": RENDER_ENCODER.image_size,
         "body_topology": "anny",
+        "close_up": True,
         "trained": trained,
         "notice": notice,
     }
