@@ -106,7 +106,7 @@ class _Block:
     start: int | None  # the first token's position where it is the same in all rows
     positions: torch.Tensor  # [R, B]
     length: int  # positions that the longest row holds after this block
-    mask: torch.Tensor | None  # [R or 1, 1, B, length], True = may look
+    mask: torch.Tensor | None  # [R or 1, 1, B, length]: True = may look, or what is added to the scores
     causal: bool
 
 
@@ -174,13 +174,15 @@ class LlamaDecoder(nn.Module):
 
     def _tree_block(self, embeddings: torch.Tensor, tree: TokenTree) -> _Block:
         angles, dtype = self._angles(tree.positions), embeddings.dtype
+        # What is added to the scores, made once for all layers: from booleans each layer would make it anew.
+        mask = torch.zeros(tree.visible.shape, dtype=dtype, device=tree.visible.device).masked_fill(~tree.visible, -torch.inf)
         return _Block(
             cos=angles.cos().to(dtype),
             sin=angles.sin().to(dtype),
             start=None,
             positions=tree.positions,
             length=embeddings.shape[1],
-            mask=tree.visible[:, None],
+            mask=mask[:, None],
             causal=False,
         )
 
@@ -281,7 +283,8 @@ def _attend(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, blo
     """Attention of [R, H, B, d] over [R, G, length, d]."""
     rows, heads, width, head = queries.shape
     groups = keys.shape[1]
-    if block.causal or heads == groups:
+    ready = block.mask is not None and block.mask.dtype != torch.bool  # one mask for all heads, not to be repeated
+    if block.causal or heads == groups or ready:
         return F.scaled_dot_product_attention(
             queries, keys, values, attn_mask=block.mask, is_causal=block.causal, enable_gqa=heads != groups
         )
