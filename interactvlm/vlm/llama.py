@@ -175,7 +175,7 @@ class LlamaDecoder(nn.Module):
     def _tree_block(self, embeddings: torch.Tensor, tree: TokenTree) -> _Block:
         angles, dtype = self._angles(tree.positions), embeddings.dtype
         # What is added to the scores, made once for all layers: from booleans each layer would make it anew.
-        mask = torch.zeros(tree.visible.shape, dtype=dtype, device=tree.visible.device).masked_fill(~tree.visible, -torch.inf)
+        mask = embeddings.new_zeros(tree.visible.shape).masked_fill(~tree.visible, -torch.inf)
         return _Block(
             cos=angles.cos().to(dtype),
             sin=angles.sin().to(dtype),
