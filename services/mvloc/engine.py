@@ -73,7 +73,7 @@ class LocalizationEngine:
         """
         if not model.localizer.config.has_human_head:
             raise QuestionError("checkpoint_sha256", "names a checkpoint without a human head")
-        return await self._batcher.submit(Item(model, None, embeddings, tokens), call)
+        return await self._batcher.submit(Item(model, None, embeddings, tokens, call.context), call)
 
     async def locate_object(
         self,
@@ -105,7 +105,7 @@ class LocalizationEngine:
                 "queries",
                 f"are {len(tokens)} on {count} vertices; the limit of both multiplied is {most}: ask in parts",
             )
-        return await self._batcher.submit(Item(model, surface, embeddings, tokens), call)
+        return await self._batcher.submit(Item(model, surface, embeddings, tokens, call.context), call)
 
     async def put_mesh(self, read_mesh: Callable[[], Mesh | PointCloud], *, call: Call) -> None:
         """Keep a mesh for the caller's owner.

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from interactvlm.body.template import BodyTemplate
 from interactvlm.config import Settings
+from interactvlm.errors import CancelledError
 from interactvlm.geometry.mesh import Mesh, PointCloud
 from interactvlm.loading import load_localizer, open_checkpoint
 from interactvlm.mvloc.model import ContactLocalizer
+from interactvlm.stages import CallContext
 from interactvlm.types import ModelIdentity, Task, VertexContact
 
 __all__ = ["Item", "LocalizationModel", "locate_batch"]
@@ -73,12 +75,14 @@ class Item:
         surface: an object; None for the checkpoint's body.
         embeddings: float32 [Q, C].
         tokens: contact token of each.
+        context: its deadline and whether its caller has gone.
     """
 
     model: LocalizationModel
     surface: Mesh | PointCloud | None
     embeddings: NDArray[np.float32]
     tokens: tuple[str, ...]
+    context: CallContext
 
 
 Contacts = tuple[VertexContact, ...]
@@ -97,6 +101,8 @@ def locate_batch(items: Sequence[Item]) -> list[Contacts | BaseException]:
     for indices in groups.values():
         try:
             results.update(zip(indices, _locate_group([items[i] for i in indices]), strict=True))
+        except CancelledError as error:
+            results.update(dict.fromkeys(indices, error))
         except Exception as error:
             if len(items) > 1:
                 raise
@@ -108,9 +114,13 @@ def _locate_group(items: Sequence[Item]) -> list[Contacts]:
     embeddings = np.concatenate([item.embeddings for item in items])
     tokens = [token for item in items for token in item.tokens]
     localizer, surface = items[0].model.localizer, items[0].surface
+
+    def unwanted() -> bool:
+        return all(item.context.should_stop() for item in items)
+
     if surface is None:
-        placed = localizer.locate_body(embeddings, tokens)
+        placed = localizer.locate_body(embeddings, tokens, should_stop=unwanted)
     else:
-        placed = localizer.locate_object(surface, embeddings, tokens)
+        placed = localizer.locate_object(surface, embeddings, tokens, should_stop=unwanted)
     remaining = iter(placed)
     return [tuple(next(remaining) for _ in item.tokens) for item in items]

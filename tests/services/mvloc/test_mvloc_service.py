@@ -13,13 +13,16 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from interactvlm.errors import CancelledError
 from interactvlm.geometry.mesh import Mesh, PointCloud
 from interactvlm.mvloc.encoder import ImageEncoder
 from interactvlm.mvloc.model import ContactLocalizer
+from interactvlm.stages import CallContext
 from interactvlm.types import VertexContact
 from interactvlm.v1 import mvloc_service_pb2, vlm_service_pb2
 from interactvlm.wire import decode_body, decode_contact, encode_contact_query, encode_surface, to_tensor
 from services.mvloc.config import MvlocConfig
+from services.mvloc.model import Item, locate_batch
 from services.runtime.calls import OWNER_KEY
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -332,3 +335,22 @@ async def test_a_checkpoint_that_is_not_live(running: Any) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await running.stub.LocateBody(request)
     assert reason(caught.value)[:2] == ("NOT_FOUND", "CHECKPOINT_NOT_LIVE")
+
+
+async def test_an_object_that_nobody_waits_for_any_more_is_not_encoded(running: Any, mesh: Mesh) -> None:
+    model = running.model
+    embeddings, token = np.zeros((1, model.channels), np.float32), "[SEG]"
+    unknown = PointCloud(mesh.vertices * np.float32(1.25))
+    gone, there = CallContext(), CallContext()
+    gone.cancel()
+    items = [
+        Item(model, unknown, embeddings, (token,), gone),
+        Item(model, None, embeddings, (token,), there),
+    ]
+    stopped, placed = await asyncio.to_thread(locate_batch, items)
+    assert isinstance(stopped, CancelledError)
+    assert isinstance(placed, tuple)
+    assert not model.localizer.holds(unknown)
+    # As long as one caller waits, the work is done for all.
+    both = await asyncio.to_thread(locate_batch, [items[0], replace(items[0], context=there)])
+    assert all(isinstance(one, tuple) for one in both)
