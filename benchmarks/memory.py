@@ -7,7 +7,7 @@ the requests, and the same rest. What an operator lets a service keep counts as 
 worse of both.
 
 Rows: photos of 24 sizes through the orchestrator over stages that take no time;
-the calls that retrieval and fitting answer; nano's real engines, by fewer requests.
+words to retrieval's embedded catalogue, what fitting answers; nano's real engines, by fewer requests.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import grpc
 from benchmarks.identity_servers import ChildServer, child_server
 from benchmarks.load import closed_loop, connect, machine, photo
 from benchmarks.stage_servers import Deployment, deployment
+from interactvlm.v1.retrieval_service_pb2 import SearchRequest
 
 _MOST_PERCENT = 2.0
 _REPLAY_BYTES = 4 * 2**20
@@ -35,9 +36,9 @@ _REST_SECONDS = 23.0
 _IN_FLIGHT = 8
 _MIB = 2**20
 _QUIET = "--server.log_level=warning"
-_UNBUILT = {
-    "retrieval": "/interactvlm.v1.RetrievalService/Search",
-    "fitting": "/interactvlm.v1.FittingService/Fit",
+_SMALL = {
+    "retrieval": ("/interactvlm.v1.RetrievalService/Search", SearchRequest(text="a red chair").SerializeToString()),
+    "fitting": ("/interactvlm.v1.FittingService/Fit", b""),
 }
 
 
@@ -97,32 +98,31 @@ def _nano(*, warm_up: int, requests: int) -> dict[str, dict[str, Any]]:
         return _grown(servers, _photos(deployed), warm_up=warm_up, requests=requests)
 
 
-def _refused(servers: Mapping[str, ChildServer]) -> Callable[[int], None]:
-    """Calls what retrieval and fitting do not have yet; both answer UNIMPLEMENTED."""
+def _asked(servers: Mapping[str, ChildServer]) -> Callable[[int], None]:
+    """Searches, and calls what fitting does not have yet: it answers UNIMPLEMENTED."""
 
-    async def call(server: ChildServer, method: str, count: int) -> None:
+    async def call(server: ChildServer, method: str, request: bytes, count: int) -> None:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
             ask = channel.unary_unary(method)
             for _ in range(count):
                 try:
-                    await ask(b"", timeout=20)
+                    await ask(request, timeout=20)
                 except grpc.aio.AioRpcError as error:
                     if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
                         raise
 
     async def ask(count: int) -> None:
-        await asyncio.gather(*(call(server, _UNBUILT[name], count) for name, server in servers.items()))
+        await asyncio.gather(*(call(server, *_SMALL[name], count) for name, server in servers.items()))
 
     return lambda count: asyncio.run(ask(count))
 
 
-def _unbuilt(*, warm_up: int, requests: int) -> dict[str, dict[str, Any]]:
+def _small(*, warm_up: int, requests: int) -> dict[str, dict[str, Any]]:
     with ExitStack() as stack:
         servers = {
-            name: stack.enter_context(child_server(name, _QUIET, module="benchmarks.stage_servers"))
-            for name in _UNBUILT
+            name: stack.enter_context(child_server(name, _QUIET, module="benchmarks.stage_servers")) for name in _SMALL
         }
-        return _grown(servers, _refused(servers), warm_up=warm_up, requests=requests)
+        return _grown(servers, _asked(servers), warm_up=warm_up, requests=requests)
 
 
 def main() -> None:
@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few requests, without nano, for smoke tests")
     options = parser.parse_args()
     size = {"warm_up": 50, "requests": 100} if options.quick else {"warm_up": 1000, "requests": 10_000}
-    rows = _chassis(**size) | _unbuilt(**size)
+    rows = _chassis(**size) | _small(**size)
     if not options.quick:
         rows |= _nano(warm_up=40, requests=100)
     worst = max(row["growth_percent"] for row in rows.values())

@@ -39,8 +39,6 @@ from services.fitting.config import FittingConfig
 from services.fitting.servicer import FittingService
 from services.orchestrator.config import OrchestratorConfig
 from services.orchestrator.service import BatchService, ContactService
-from services.retrieval.config import RetrievalConfig
-from services.retrieval.servicer import RetrievalService
 from services.runtime.batching import Batcher, BatchLimits, DeviceWorker
 from services.runtime.calls import current_call
 from services.runtime.config import ServerConfig, load_config
@@ -266,7 +264,11 @@ def _orchestrator(arguments: Sequence[str]) -> tuple[list[Service], ServerConfig
 
 
 def _retrieval(arguments: Sequence[str]) -> tuple[list[Service], ServerConfig]:
-    return [RetrievalService()], load_config(RetrievalConfig, arguments=arguments).server
+    from services.retrieval.__main__ import make
+    from services.retrieval.config import RetrievalConfig
+
+    config = load_config(RetrievalConfig, arguments=arguments)
+    return make(config), config.server
 
 
 def _fitting(arguments: Sequence[str]) -> tuple[list[Service], ServerConfig]:

@@ -20,9 +20,11 @@ from interactvlm.errors import InputError, InteractVLMError
 
 __all__ = ["plan", "up"]
 
-#: The stages, and those among them that hold a model and that the orchestrator calls; of it there is always one.
 _STAGES = ("vlm", "mvloc", "retrieval", "fitting")
-_MODEL_STAGES = ("vlm", "mvloc")
+#: Of these there is always one: without it no photo is answered.
+_NEEDED_STAGES = ("vlm", "mvloc")
+#: Those that read the library's settings, and that the orchestrator calls.
+_ENGINES = ("vlm", "mvloc", "retrieval")
 #: A server drains for 30 s by default; after this it is killed.
 _STOP_SECONDS = 45.0
 
@@ -74,7 +76,7 @@ def parse_replicas(text: str) -> dict[str, int]:
         stage, _, number = (piece.strip() for piece in part.partition("="))
         if stage not in counts:
             raise InputError("--replicas", f"names {stage!r}; known: {', '.join(_STAGES)}")
-        fewest = int(stage in _MODEL_STAGES)
+        fewest = int(stage in _NEEDED_STAGES)
         if not number.isdecimal() or not fewest <= int(number) <= 64:
             raise InputError("--replicas", f"gives {stage} {number!r}; it must be a number from {fewest} to 64")
         counts[stage] = int(number)
@@ -98,15 +100,15 @@ def plan(
     processes: list[ServerProcess] = []
     for index, (stage, name) in enumerate(names):
         arguments: list[str] = []
-        if stage in _MODEL_STAGES:
+        if stage in _ENGINES:
             arguments += ["--config", str(config)] if config else []
             arguments += ["--model", model] if model else []
             arguments += ["--device", devices[index % len(devices)]] if devices else []
         processes.append(_process(name, stage, arguments, next(ports), next(ports), logs))
     arguments = ["--config", str(orchestrator)] if orchestrator else []
-    for stage in _MODEL_STAGES:
+    for stage in _ENGINES:
         targets = [f"127.0.0.1:{process.port}" for process in processes if process.stage == stage]
-        arguments += [f"--{stage}.targets", ",".join(targets)]
+        arguments += [f"--{stage}.targets", ",".join(targets)] if targets else []
     arguments += ["--server.host", host]
     public_port = next(ports)
     front = _process("orchestrator", "orchestrator", arguments, port or public_port, next(ports), logs)

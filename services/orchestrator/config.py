@@ -128,6 +128,7 @@ class OrchestratorConfig:
         server: how this service listens.
         vlm: the language stage.
         mvloc: the localization stage.
+        retrieval: the retrieval stage; without targets its methods are answered UNIMPLEMENTED.
         balancing: how calls are spread over their replicas.
         predict: bounds of the work on photos.
         meshes: the mesh store.
@@ -137,6 +138,7 @@ class OrchestratorConfig:
     server: ServerConfig = field(default_factory=ServerConfig)
     vlm: StageConfig = field(default_factory=StageConfig)
     mvloc: StageConfig = field(default_factory=StageConfig)
+    retrieval: StageConfig = field(default_factory=StageConfig)
     balancing: BalancingConfig = field(default_factory=BalancingConfig)
     predict: PredictConfig = field(default_factory=PredictConfig)
     meshes: MeshConfig = field(default_factory=MeshConfig)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import grpc
 from platformdirs import user_cache_path
 
-from interactvlm.detection.detector import Detector
-from interactvlm.errors import InputError, MissingDependencyError
-from interactvlm.local import LocalPeople, Worker
+from interactvlm.errors import InputError
+from interactvlm.local import LocalPeople, Worker, load_detector
 from interactvlm.v1 import batch_service_pb2_grpc, contact_service_pb2_grpc
 from services.orchestrator.balancing import ReplicaPool
 from services.orchestrator.batch_servicer import BatchServicer
@@ -33,7 +32,7 @@ from services.orchestrator.uploads import MeshReader
 from services.runtime.channels import make_channel
 from services.runtime.memory import map_large_blocks
 
-__all__ = ["BatchService", "ContactService"]
+__all__ = ["BatchService", "ContactService", "make_pool", "replica_states"]
 
 _HOUR = 3600.0
 
@@ -51,8 +50,8 @@ class ContactService:
     name = "interactvlm.v1.ContactService"
 
     def __init__(self, config: OrchestratorConfig) -> None:
-        language = StageCaller(_pool("vlm", "VlmService", config.vlm, config), config.balancing)
-        localization = StageCaller(_pool("mvloc", "MvlocService", config.mvloc, config), config.balancing)
+        language = StageCaller(make_pool("vlm", "VlmService", config.vlm, config), config.balancing)
+        localization = StageCaller(make_pool("mvloc", "MvlocService", config.mvloc, config), config.balancing)
         self._pools = [language.pool, localization.pool]
         self._models = ModelDirectory(language=language, localization=localization)
         self._meshes = MeshStore(
@@ -67,7 +66,7 @@ class ContactService:
         self._worker = Worker()
         predictor = Predictor(
             stages=Stages(language, localization, MeshPushes(), self._models),
-            people=LocalPeople(_detector(), self._worker),
+            people=LocalPeople(load_detector(), self._worker),
             meshes=self._meshes,
             photos=self._photos,
             replay=Replay(self._replays),
@@ -112,19 +111,7 @@ class ContactService:
         """`replicas`: every stage's replicas as they are seen from here."""
         if command != "replicas":
             raise InputError("command", f"{command!r} is not known; known: replicas")
-        return {
-            pool.name: [
-                {
-                    "address": replica.address,
-                    "serving": replica.serving,
-                    "ejected": replica.ejected,
-                    "outstanding": replica.outstanding,
-                    "checkpoints": sorted(replica.checkpoints or ()),
-                }
-                for replica in pool.replicas
-            ]
-            for pool in self._pools
-        }
+        return replica_states(self._pools)
 
 
 class BatchService:
@@ -147,7 +134,19 @@ class BatchService:
         raise InputError("command", f"{command!r} is not known; BatchService has none")
 
 
-def _pool(name: str, service: str, stage: StageConfig, config: OrchestratorConfig) -> ReplicaPool:
+def make_pool(name: str, service: str, stage: StageConfig, config: OrchestratorConfig) -> ReplicaPool:
+    """The replicas of a stage, not looked for yet.
+
+    Args:
+        name: of the stage, for errors and metrics ("vlm").
+        service: its gRPC service, without the package.
+        stage: where they are.
+        config: how calls are balanced.
+
+    Raises:
+        InputError: targets are missing or malformed.
+    """
+
     def connect(address: Address) -> grpc.aio.Channel:
         client = stage.client
         if client.secure and address.server_name and not client.tls_server_name:
@@ -163,16 +162,24 @@ def _pool(name: str, service: str, stage: StageConfig, config: OrchestratorConfi
     )
 
 
+def replica_states(pools: Iterable[ReplicaPool]) -> dict[str, list[dict[str, Any]]]:
+    """Every replica as it is seen from here, by stage."""
+    return {
+        pool.name: [
+            {
+                "address": replica.address,
+                "serving": replica.serving,
+                "ejected": replica.ejected,
+                "outstanding": replica.outstanding,
+                "checkpoints": sorted(replica.checkpoints or ()),
+            }
+            for replica in pool.replicas
+        ]
+        for pool in pools
+    }
+
+
 def _answers(config: ReplayConfig) -> AnswerStore:
     if not config.file:
         return MemoryAnswers(ttl_seconds=config.ttl_seconds, max_bytes=config.max_bytes)
     return FileAnswers(Path(config.file), ttl_seconds=config.ttl_seconds, max_bytes=config.max_bytes)
-
-
-def _detector() -> Detector | None:
-    from interactvlm.detection.embedded import EmbeddedDetector
-
-    try:
-        return EmbeddedDetector()
-    except MissingDependencyError:
-        return None  # `select_person` then says so in a notice

@@ -5,8 +5,22 @@ from __future__ import annotations
 import sys
 
 from services.retrieval.config import RetrievalConfig
-from services.retrieval.servicer import RetrievalService
 from services.runtime.process import run
+from services.runtime.server import Service
+
+
+def make(config: RetrievalConfig) -> list[Service]:
+    """The stage's services over one engine."""
+    from services.retrieval.admin_servicer import RetrievalAdminService  # not the libraries' seconds for a wrong flag
+    from services.retrieval.engine import RetrievalEngine
+    from services.retrieval.servicer import RetrievalService
+
+    engine = RetrievalEngine(config)
+    return [
+        RetrievalService(engine),
+        RetrievalAdminService(engine, max_owner_meshes=config.max_owner_meshes),
+    ]
+
 
 if __name__ == "__main__":
-    sys.exit(run(RetrievalConfig, lambda _: [RetrievalService()], sys.argv[1:]))
+    sys.exit(run(RetrievalConfig, make, sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""RetrievalService on the chassis; its engine is not part of this version."""
+"""RetrievalService on the wire: messages decoded, the engine asked, hits encoded, meshes cut into pieces."""
 
 from __future__ import annotations
 
@@ -8,41 +8,62 @@ from typing import Any
 import grpc
 
 from interactvlm.errors import InputError
-from interactvlm.v1 import retrieval_service_pb2, retrieval_service_pb2_grpc
-from services.runtime.errors import Unimplemented
+from interactvlm.v1 import retrieval_service_pb2 as pb
+from interactvlm.v1 import retrieval_service_pb2_grpc
+from interactvlm.wire import decode_sha256
+from services.retrieval.engine import RetrievalEngine
+from services.retrieval.messages import decode_search, encode_answer
+from services.runtime.calls import current_call
 
 __all__ = ["RetrievalService"]
 
-_REASON = "this version has no catalogue of meshes; name the object's own mesh (ContactService.UploadMesh)"
+_CHUNK = 2**20
 
 
 class RetrievalService(retrieval_service_pb2_grpc.RetrievalServiceServicer):
-    """Answers UNIMPLEMENTED, and says what to do meanwhile."""
+    """The service as the chassis runs it.
 
-    name = "interactvlm.v1.RetrievalService"
+    Args:
+        engine: loaded and closed by this service; shared with RetrievalAdminService.
+    """
+
+    name = pb.DESCRIPTOR.services_by_name["RetrievalService"].full_name
+
+    def __init__(self, engine: RetrievalEngine) -> None:
+        self.engine = engine
 
     def register(self, server: grpc.aio.Server) -> None:
-        """Add the servicer."""
+        """See `Service`."""
         retrieval_service_pb2_grpc.add_RetrievalServiceServicer_to_server(self, server)
 
     async def load(self) -> None:
-        """Nothing to load."""
+        """See `Service`."""
+        await self.engine.load()
 
     async def close(self) -> None:
-        """Nothing to let go."""
+        """See `Service`."""
+        await self.engine.close()
 
     async def admin(self, command: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """There are no commands."""
-        raise InputError("command", f"{command!r} is not known; RetrievalService has none")
+        """See `Service`; the commands stand in README.md."""
+        result = await self.engine.admin(command, arguments)
+        if result is None:
+            raise InputError("command", f"{command!r} is unknown; known: table, reload")
+        return result
 
-    async def Search(  # noqa: N802
-        self, request: retrieval_service_pb2.SearchRequest, context: Any
-    ) -> retrieval_service_pb2.SearchResponse:
+    async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:  # noqa: N802
         """The nearest meshes."""
-        raise Unimplemented(f"Search: {_REASON}")
+        wanted = decode_search(request)
+        found = await self.engine.search(wanted, call=current_call())
+        return encode_answer(found.answer, version=found.version, distant=wanted.distant)
 
-    def DownloadMesh(  # noqa: N802
-        self, request: retrieval_service_pb2.DownloadMeshRequest, context: Any
-    ) -> AsyncIterator[retrieval_service_pb2.DownloadMeshResponse]:
-        """A catalogue mesh as GLB."""
-        raise Unimplemented(f"DownloadMesh: {_REASON}")
+    async def DownloadMesh(  # noqa: N802
+        self, request: pb.DownloadMeshRequest, context: Any
+    ) -> AsyncIterator[pb.DownloadMeshResponse]:
+        """A mesh that the caller may find, as GLB."""
+        sha256 = decode_sha256(request.mesh_sha256, field="mesh_sha256")
+        async with self.engine.mesh(sha256, call=current_call()) as content:
+            for start in range(0, len(content), _CHUNK):
+                yield pb.DownloadMeshResponse(
+                    chunk=content[start : start + _CHUNK], total_bytes=0 if start else len(content)
+                )

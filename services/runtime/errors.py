@@ -13,6 +13,7 @@ import grpc
 from interactvlm.errors import InteractVLMError
 
 __all__ = [
+    "CatalogueReadOnly",
     "CheckpointNotLive",
     "DeadlineTooShort",
     "Draining",
@@ -121,6 +122,13 @@ class MeshMissing(ServiceError):
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "MESH_MISSING"
+
+
+class CatalogueReadOnly(ServiceError):
+    """This server searches the embedded catalogue, to which nothing can be added."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "CATALOGUE_READ_ONLY"
 
 
 class NotFound(ServiceError):

@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -17,8 +18,21 @@ import pytest
 from interactvlm.client.errors import ServerError, from_call
 from interactvlm.errors import CheckpointError
 from interactvlm.v1 import contact_service_pb2 as pb
-from interactvlm.v1 import mvloc_service_pb2, mvloc_service_pb2_grpc, vlm_service_pb2, vlm_service_pb2_grpc
+from interactvlm.v1 import (
+    mvloc_service_pb2,
+    mvloc_service_pb2_grpc,
+    retrieval_service_pb2,
+    retrieval_service_pb2_grpc,
+    vlm_service_pb2,
+    vlm_service_pb2_grpc,
+)
 from interactvlm.wire import encode_contact_query
+from services.retrieval.admin_servicer import RetrievalAdminService
+from services.retrieval.config import RetrievalConfig
+from services.retrieval.engine import RetrievalEngine
+from services.retrieval.opening import Opened
+from services.retrieval.servicer import RetrievalService
+from services.retrieval.tables import Tables
 from services.runtime import metrics
 from services.runtime.config import ServerConfig
 from services.runtime.server import Server
@@ -150,6 +164,21 @@ async def _(world: World) -> ServerError:
     asked = mvloc_service_pb2.LocateObjectRequest(queries=queries, checkpoint_sha256=CHECKPOINT, mesh_sha256=SHA)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{room.stages['mvloc'].port}") as channel:
         return await refusal(mvloc_service_pb2_grpc.MvlocServiceStub(channel).LocateObject(asked, timeout=30))
+
+
+@way("CATALOGUE_READ_ONLY")
+async def _(world: World) -> ServerError:
+    """Nothing can be added to what ships; told by the retrieval server itself, for changes pass no orchestrator."""
+    tables = Tables(SimpleNamespace(close=lambda: None), folder=None, open_table=None, most_open=1)  # type: ignore[arg-type]
+    engine = RetrievalEngine(RetrievalConfig(), opening=lambda _: Opened(tables, None))
+    server = Server([RetrievalService(engine), RetrievalAdminService(engine, max_owner_meshes=1)], ServerConfig())
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            stub = retrieval_service_pb2_grpc.RetrievalAdminServiceStub(channel)
+            return await refusal(stub.RemoveMeshes(retrieval_service_pb2.RemoveMeshesRequest(ids=["mug"]), timeout=30))
+    finally:
+        await server.stop(grace=0)
 
 
 @way("CHECKPOINT_UNUSABLE")
