@@ -10,7 +10,19 @@ import sys
 
 import typer
 
-from interactvlm.cli import ablate, catalogue, checkpoints, evaluate, info, predict, prepare, synthesise, train, up
+from interactvlm.cli import (
+    ablate,
+    catalogue,
+    checkpoints,
+    evaluate,
+    info,
+    predict,
+    prepare,
+    retrieve,
+    synthesise,
+    train,
+    up,
+)
 from interactvlm.cli.console import console
 from interactvlm.errors import InteractVLMError
 
@@ -27,6 +39,7 @@ app.command("predict")(predict.predict)
 app.command("up")(up.up)
 app.command("convert-checkpoint")(checkpoints.convert_checkpoint)
 app.command("doctor")(checkpoints.doctor)
+app.command("retrieve")(retrieve.retrieve)
 app.add_typer(catalogue.app, name="catalogue")
 app.command("synthesise")(synthesise.synthesise)
 app.command("prepare")(prepare.prepare)

@@ -10,9 +10,13 @@ import typer
 
 from interactvlm.cli.console import counted_progress, print_json, step_progress
 from interactvlm.errors import InputError
+from interactvlm.results.write import check_folder, png_bytes, write_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from interactvlm.retrieval.snapshots import Snapshot
 
@@ -33,10 +37,13 @@ def list_rows(
     table: Table = None,
     category: Annotated[str, typer.Option(help="Only this category, in any spelling.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="Most rows printed.")] = 1000,
+    png: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw them, as a grid of thumbnails.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Id, category, largest extent, faces, licence and name of each mesh."""
     from interactvlm.retrieval.names import table_category
+
+    _check_png(png)
 
     wanted = table_category(category) if category else None
     rows: list[dict[str, Any]] = []
@@ -45,6 +52,8 @@ def list_rows(
             rows.append(row)
             if len(rows) == limit:
                 break
+    if png is not None:
+        _draw(rows, png, table, title=f"{table or 'packaged catalogue'}{f': {wanted}' if wanted else ''}")
     if as_json:
         print_json(rows)
         return
@@ -58,9 +67,11 @@ def list_rows(
 def show(
     row_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` prints it.")],
     table: Table = None,
+    png: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw it.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Everything known about one mesh."""
+    _check_png(png)
     if table is None:
         found = next((row for row in _packaged() if row["id"] == row_id), None)
     else:
@@ -69,6 +80,8 @@ def show(
             found = asdict(row) if row else None
     if found is None:
         raise InputError("ID", f"{row_id!r} is not in {table or 'the packaged catalogue'}")
+    if png is not None:
+        _draw([found], png, table, title=row_id)
     if as_json:
         print_json(found)
         return
@@ -166,6 +179,53 @@ def _packaged() -> list[dict[str, Any]]:
         }
         for entry in load_catalogue()
     ]
+
+
+def _check_png(png: Path | None) -> None:
+    if png is not None:
+        if png.suffix.lower() != ".png":
+            raise InputError("--png", f"is {str(png)!r}; it must end in .png")
+        check_folder(png.parent)
+
+
+def _draw(rows: list[dict[str, Any]], png: Path, table: Path | None, *, title: str) -> None:
+    """A sheet of thumbnails; rows without a mesh, or with one that cannot be read, have an empty tile."""
+    from interactvlm.results.mesh_sheet import THUMBNAIL, MeshTile, draw_mesh_sheet
+
+    side = THUMBNAIL if len(rows) > 1 else 2 * THUMBNAIL
+    tiles = []
+    with counted_progress() as tell:
+        for place, row in enumerate(rows):
+            tell("thumbnails", place, len(rows))
+            size = f"{row['extent_metres']:.2f} m" if row["extent_metres"] else ""
+            lines = [
+                row["category"] or row["name"] or row["id"],
+                row["name"],
+                "  ·  ".join(filter(None, [size, row["licence"]])),
+            ]
+            tiles.append(MeshTile(_picture(row, table, side), lines))
+        tell("thumbnails", len(rows), len(rows))
+    sheet = draw_mesh_sheet(tiles, title=f"{title} ({len(rows)})" if len(rows) != 1 else title, columns=8)
+    write_files({png.name: png_bytes(sheet)}, png.parent)
+
+
+def _picture(row: dict[str, Any], table: Path | None, side: int) -> NDArray[np.uint8] | None:
+    from interactvlm.retrieval.catalogue_objects import mesh_content
+    from interactvlm.retrieval.glb import load_shown_mesh
+    from interactvlm.retrieval.mesh_store import MeshStore
+    from interactvlm.retrieval.thumbnails import thumbnail
+
+    if not row["mesh_sha256"]:
+        return None
+    try:
+        if table is None:
+            mesh = load_shown_mesh(mesh_content(f"catalogue/{row['id']}"), file_type="glb")
+        else:
+            file = MeshStore(table).find(row["mesh_sha256"])
+            mesh = load_shown_mesh(file, file_type=file.suffix.removeprefix("."))
+        return thumbnail(mesh, side)
+    except InputError:
+        return None
 
 
 def _rows(table: Path) -> Iterator[dict[str, Any]]:

@@ -29,6 +29,7 @@ from interactvlm.client.errors import (
     ServerUnavailableError,
 )
 from interactvlm.client.requests import LiveModel, Outcome, PhotoRequest, ServerInfo
+from interactvlm.client.search import FoundMesh, FoundView, MeshAnswer, MeshSearch
 from interactvlm.client.sync import Client
 
 __all__ = [
@@ -36,7 +37,11 @@ __all__ = [
     "AsyncClient",
     "Client",
     "Endpoint",
+    "FoundMesh",
+    "FoundView",
     "LiveModel",
+    "MeshAnswer",
+    "MeshSearch",
     "Outcome",
     "OverloadedError",
     "PhotoRequest",

@@ -19,12 +19,15 @@ from interactvlm.client.endpoint import Endpoint
 from interactvlm.client.errors import ServerError, from_call, hides_status
 from interactvlm.client.meshes import upload_messages
 from interactvlm.client.requests import Outcome, PhotoRequest, ServerInfo, decode_response, decode_server_info
+from interactvlm.client.search import MeshAnswer, MeshSearch, decode_found
 from interactvlm.client.stream import PredictionStream
 from interactvlm.geometry.mesh import Mesh, PointCloud
 from interactvlm.pipeline import ObjectQuery
 from interactvlm.types import PersonSelector, Prediction, Task
 from interactvlm.v1 import contact_service_pb2 as pb
+from interactvlm.v1 import retrieval_service_pb2
 from interactvlm.v1.contact_service_pb2_grpc import ContactServiceStub
+from interactvlm.v1.retrieval_service_pb2_grpc import RetrievalServiceStub
 from interactvlm.wire import decode_body
 
 __all__ = ["DEFAULT_TIMEOUT", "AsyncClient"]
@@ -56,6 +59,7 @@ class AsyncClient:
         self._priority = priority
         self._channel = self._endpoint.open_channel()
         self._stub = ContactServiceStub(self._channel)
+        self._retrieval = RetrievalServiceStub(self._channel)
         self._meshes_seen: set[str] = set()
         self._uploading = asyncio.Lock()
 
@@ -168,6 +172,35 @@ class AsyncClient:
         self._meshes_seen.discard(sha256)
         request = pb.DeleteMeshRequest(name=f"meshes/{sha256}")
         await self._call(self._stub.DeleteMesh(request, timeout=timeout, metadata=self._metadata()))
+
+    async def search_meshes(self, search: MeshSearch, *, timeout: float | None = DEFAULT_TIMEOUT) -> MeshAnswer:
+        """Meshes that look like, or are called like, a query.
+
+        Raises:
+            InputError: the query is not usable, here or in the server's eyes.
+            ServerError: the server refused or failed.
+        """
+        request = await asyncio.to_thread(search.to_message)
+        call = self._retrieval.Search(request, timeout=timeout, metadata=self._metadata())
+        return decode_found(await self._call(call))
+
+    async def download_mesh(self, sha256: str, *, timeout: float | None = DEFAULT_TIMEOUT) -> bytes:
+        """A mesh that `search_meshes` found, as GLB.
+
+        Raises:
+            ServerError: this caller can find no such mesh, or the server failed.
+        """
+        request = retrieval_service_pb2.DownloadMeshRequest(mesh_sha256=sha256)
+        content, total = bytearray(), 0
+        try:
+            async for piece in self._retrieval.DownloadMesh(request, timeout=timeout, metadata=self._metadata()):
+                total = total or piece.total_bytes
+                content += piece.chunk
+        except aio.AioRpcError as error:
+            raise from_call(error, self._endpoint.target) from None
+        if len(content) != total:
+            raise ServerError(f"the server sent {len(content)} bytes of a mesh of {total}", code="DATA_LOSS")
+        return bytes(content)
 
     async def body(self, topology: str = "", *, timeout: float | None = DEFAULT_TIMEOUT) -> BodyTemplate:
         """The body that human contacts lie on.

@@ -15,6 +15,7 @@ from interactvlm.body.template import BodyTemplate
 from interactvlm.client.aio import DEFAULT_TIMEOUT, AsyncClient, Priority
 from interactvlm.client.endpoint import Endpoint
 from interactvlm.client.requests import Outcome, PhotoRequest, ServerInfo
+from interactvlm.client.search import MeshAnswer, MeshSearch
 from interactvlm.geometry.mesh import Mesh, PointCloud
 from interactvlm.pipeline import ObjectQuery
 from interactvlm.types import PersonSelector, Prediction, Task
@@ -101,6 +102,14 @@ class Client:
     def delete_mesh(self, sha256: str, *, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """See `AsyncClient.delete_mesh`."""
         self._run(self._client.delete_mesh(sha256, timeout=timeout))
+
+    def search_meshes(self, search: MeshSearch, *, timeout: float | None = DEFAULT_TIMEOUT) -> MeshAnswer:
+        """See `AsyncClient.search_meshes`."""
+        return self._run(self._client.search_meshes(search, timeout=timeout))
+
+    def download_mesh(self, sha256: str, *, timeout: float | None = DEFAULT_TIMEOUT) -> bytes:
+        """See `AsyncClient.download_mesh`."""
+        return self._run(self._client.download_mesh(sha256, timeout=timeout))
 
     def body(self, topology: str = "", *, timeout: float | None = DEFAULT_TIMEOUT) -> BodyTemplate:
         """See `AsyncClient.body`."""
