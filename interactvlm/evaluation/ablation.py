@@ -88,7 +88,7 @@ def run_case(
         minutes: of training, at most.
 
     Returns:
-        Scores of `training.validation.validate`, "steps" and "seconds" of training.
+        Scores of `training.validation.validate`, "steps" and "seconds" of training, both phases together.
     """
     from interactvlm.evaluation.ablation_model import AblatedBuilder, ablate_model, live_model
     from interactvlm.training.batches import Batches
@@ -99,7 +99,13 @@ def run_case(
 
     sources = [_share(source, case.data_share) for source in sources]
     config = replace(case.training, steps=replace(case.training.steps, steps=steps))
-    opened = open_run(config, sources=sources)
+    begin, folder = time.monotonic(), Path(config.run.folder).expanduser()
+    # What photos show is learned once for all cases that see the same photos.
+    opened = open_run(config, sources=sources, sight_folder=folder if case.data_share < 1 else folder.parent)
+    if opened.sight is not None:
+        if not opened.sight.done:
+            opened.sight.run()
+        opened.sight.load()
     accelerator = make_accelerator(config)
     model = ablate_model(case, opened)
     batches = Batches(
@@ -111,8 +117,8 @@ def run_case(
         surfaces=opened.surfaces,
     )
     trainer = Trainer(model=model, batches=batches, config=config, accelerator=accelerator, folder=opened.folder)
-    begin = time.monotonic()
-    state = trainer.run(resume=latest_checkpoint(opened.folder) is not None, minutes=minutes)
+    left = max(0.0, minutes - (time.monotonic() - begin) / 60)
+    state = trainer.run(resume=latest_checkpoint(opened.folder) is not None, minutes=left)
     trained = time.monotonic() - begin
     model.eval()
     scores = validate(live_model(case, opened, model, accelerator.autocast), held_out, tasks=_TASKS)
@@ -132,7 +138,16 @@ class _Share(Sequence["ContactSample"]):
     def __getitem__(self, index: int) -> ContactSample:  # type: ignore[override]  # slices are never asked for
         if not 0 <= index < self._count:
             raise IndexError(index)
-        return self._samples[index * len(self._samples) // self._count]
+        return self._samples[self._place(index)]
+
+    def geometry(self, index: int) -> dict[str, Any] | None:
+        """The sample's geometry, where the source knows it."""
+        from interactvlm.training.sources import geometry_of
+
+        return geometry_of(self._samples, self._place(index))
+
+    def _place(self, index: int) -> int:
+        return index * len(self._samples) // self._count
 
 
 def _share(samples: Sequence[ContactSample], share: float) -> Sequence[ContactSample]:

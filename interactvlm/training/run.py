@@ -117,6 +117,7 @@ def open_run(
     sources: Sequence[Sequence[ContactSample]] | None = None,
     held_out: Sequence[ContactSample] | None = None,
     body: tuple[BodySource, BodyTemplate] | None = None,
+    sight_folder: Path | None = None,
 ) -> OpenedRun:
     """Open data and checkpoint and put the run together.
 
@@ -125,6 +126,7 @@ def open_run(
         sources: samples to use in place of what [[data]] names, one sequence per source.
         held_out: samples to use in place of what [run.validation] names.
         body: what human contact lies on in the renders, and the body with its parts, in place of what is found.
+        sight_folder: where the first phase lies, when it is not in the run's own folder.
 
     Raises:
         InputError: the configuration names something that is not there.
@@ -193,7 +195,7 @@ def open_run(
         features=features,
         preprocessor=vision.preprocessor,
         part_index=template.part_index,
-        folder=folder,
+        folder=sight_folder or folder,
         writes=accelerator.is_main_process,
     )
     trainer = Trainer(

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from interactvlm.datasets.published import open_published
 from interactvlm.datasets.sample import ContactSample
-from interactvlm.datasets.shards import ShardedSamples, read_shards
+from interactvlm.datasets.shards import read_shards
 from interactvlm.errors import InputError
 from interactvlm.training.config import DataSource
 
 __all__ = ["geometry_of", "open_source"]
+
+
+@runtime_checkable
+class _WithGeometry(Protocol):
+    def geometry(self, index: int) -> dict[str, Any] | None: ...
 
 
 class _FirstOf(Sequence[ContactSample]):
@@ -55,4 +60,4 @@ def open_source(source: DataSource) -> Sequence[ContactSample]:
 
 def geometry_of(samples: Sequence[ContactSample], index: int) -> dict[str, Any] | None:
     """Masks, camera and poses of a sample (see `datasets.shard_format`); None where its source knows none."""
-    return samples.geometry(index) if isinstance(samples, (ShardedSamples, _FirstOf)) else None
+    return samples.geometry(index) if isinstance(samples, _WithGeometry) else None

@@ -12,7 +12,7 @@ from interactvlm.body.template import load_template
 from interactvlm.evaluation import ablation
 from interactvlm.evaluation.ablation import ablate, run_case
 from interactvlm.evaluation.ablation_cases import AblationPlan
-from interactvlm.training.config import DataSource, ModelPart, RunPart, StepsPart, TrainingConfig
+from interactvlm.training.config import DataSource, ModelPart, RunPart, SightPart, StepsPart, TrainingConfig
 from tests.evaluation.fakes import sample_of
 
 LAYERS = 0.07
@@ -28,7 +28,8 @@ def plan_in(folder: Path) -> AblationPlan:
     source = DataSource("shards", "unused")
     steps = StepsPart(steps=1, photos=2, photos_at_once=2, questions=2, mask_side=64, warmup=1, precision="float32")
     run = RunPart(folder=str(folder / "run"), device="cpu", cache=str(folder / "cache"))
-    return AblationPlan(TrainingConfig(run=run, data=(source,), model=ModelPart(start="fresh"), steps=steps), source)
+    model, sight = ModelPart(start="fresh"), SightPart(steps=1, photos=2)
+    return AblationPlan(TrainingConfig(run=run, data=(source,), model=model, sight=sight, steps=steps), source)
 
 
 def test_other_views_words_and_targets_are_trained_and_scored(samples: list, tmp_path: Path) -> None:
@@ -54,6 +55,10 @@ def test_without_language_and_views_a_case_goes_on_from_its_checkpoint(samples: 
     again = run_case(case, [samples], samples[:1], steps=1, minutes=5)
     assert {**again, "seconds": 0} == {**scores, "seconds": 0}
     assert scores["steps"] == 1
+    # The first phase is shared by all cases that see the same photos.
+    assert (tmp_path / "run" / "sight" / "step-0000001").is_dir()
+    assert not (tmp_path / "run" / "no_mvloc" / "sight").exists()
+    assert AblationPlan.case(plan_in(tmp_path), "data_5").data_share < 1
 
 
 def test_the_whole_method_sets_the_steps_and_finished_cases_are_kept(

@@ -42,7 +42,7 @@ def open_sight(
     folder: Path,
     writes: bool,
 ) -> SightTrainer | None:
-    """The first phase; None where there is none, because [sight] asks for no steps or the projector has no blocks.
+    """The first phase; None where there is none: [sight] has no steps, weights are there, or the projector no blocks.
 
     Args:
         config: the configuration.
@@ -58,7 +58,7 @@ def open_sight(
         writes: whether this process writes.
     """
     projector, part = model.network.model.mm_projector, config.sight
-    if not part.steps or not isinstance(projector, BlockProjector):
+    if not part.steps or config.model.start != "fresh" or not isinstance(projector, BlockProjector):
         return None
     words = WordVectors(table, tokenizer)
     cells = round(projector.averages**0.5)
