@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from interactvlm.mvloc.model import ContactLocalizer
     from interactvlm.vlm.model import ContactVLM
 
-__all__ = ["OpenedCheckpoint", "load_body", "load_language", "load_localizer", "open_checkpoint"]
+__all__ = ["OpenedCheckpoint", "load_body", "load_language", "load_localizer", "open_checkpoint", "placement"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def open_checkpoint(settings: Settings) -> OpenedCheckpoint:
         InputError: the device does not exist.
         MissingDependencyError: torch, or a package that carries a part of nano, is not installed.
     """
-    device, dtype = _placement(settings)
+    device, dtype = placement(settings)
     folder, name = _checkpoint_folder(settings)
     return OpenedCheckpoint(settings, folder, name, ReleaseConfig.from_folder(folder), device, dtype)
 
@@ -154,7 +154,13 @@ def _checkpoint_folder(settings: Settings) -> tuple[Path, str]:
     return folder, folder.resolve().name
 
 
-def _placement(settings: Settings) -> tuple[torch.device, torch.dtype]:
+def placement(settings: Settings) -> tuple[torch.device, torch.dtype]:
+    """Device and dtype that the settings name, "auto" resolved.
+
+    Raises:
+        InputError: the device does not exist, or cannot compute in that dtype.
+        MissingDependencyError: torch is not installed.
+    """
     try:
         import torch
     except ImportError:

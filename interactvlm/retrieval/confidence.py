@@ -24,6 +24,8 @@ __all__ = ["Calibration", "Rating", "calibration", "rate"]
 
 _ASSET = ("assets", "retrieval", "confidence.json")
 _NOTHING = 0.5  # more likely wrong than right
+#: Best categories that are asked whether any is right: as many as the models were fitted on.
+_DEPTH = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def rate(hits: Sequence[Hit], by: Calibration) -> Rating:
         return next((similarity for other, similarity in leaders if other != kind), 0.0)
 
     confidence = np.array([by.probability(hit.similarity, rival(k)) for k, hit in zip(kinds, hits, strict=True)])
-    any_right = sum(by.probability(similarity, rival(kind)) for kind, similarity in best.items())
+    any_right = sum(by.probability(similarity, rival(kind)) for kind, similarity in list(best.items())[:_DEPTH])
     return Rating(confidence.astype(np.float64), bool(any_right < _NOTHING))
 
 

