@@ -17,6 +17,9 @@ __all__ = ["BlockProjector", "image_projector", "spread_out"]
 
 #: Width of one attention head.
 HEAD = 64
+#: The linear layer's output times this is an image token. Embeddings of words are small numbers (their deviation is
+#: 0.14 in SmolLM2): with weights as small as that asks for, one step of AdamW would change them by half.
+GAIN = 0.1
 
 
 def image_projector(config: ReleaseConfig) -> nn.Module:
@@ -54,9 +57,9 @@ class BlockProjector(nn.Module):
 
     @torch.no_grad()
     def begin(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
-        """Set the linear layer, and the blocks so that they change nothing yet."""
-        self.linear.weight.copy_(weight)
-        self.linear.bias.copy_(bias)
+        """Set what the linear layer and the gain do together, and the blocks so that they change nothing yet."""
+        self.linear.weight.copy_(weight / GAIN)
+        self.linear.bias.copy_(bias / GAIN)
         self.pos_embed.zero_()
         for name, parameter in self.blocks.named_parameters():
             if name.split(".")[1] in ("proj", "fc2"):  # what is added to the stream
@@ -64,7 +67,11 @@ class BlockProjector(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Image tokens: [P, N, m * m * d] to [P, N, h]."""
-        projected: torch.Tensor = self.linear(self.merged(self.seen(features)))
+        return self.tokens(self.seen(features))
+
+    def tokens(self, seen: torch.Tensor) -> torch.Tensor:
+        """Image tokens of what `seen` gives: [P, N * m * m, d] to [P, N, h]."""
+        projected: torch.Tensor = GAIN * self.linear(self.merged(seen))
         return projected
 
     def seen(self, features: torch.Tensor) -> torch.Tensor:

@@ -100,7 +100,7 @@ class SightHeads(nn.Module):
     def forward(self, projector: BlockProjector, batch: SightBatch) -> SightLosses:
         """Losses of a batch."""
         seen = projector.seen(batch.features)
-        tokens = projector.linear(projector.merged(seen))
+        tokens = projector.tokens(seen)
         answers = self.answers(tokens, batch.photo_of, batch.names).float()
         contacts = functional.binary_cross_entropy_with_logits(answers, batch.contacts, reduction="none").sum(-1).mean()
         return SightLosses(
