@@ -210,12 +210,32 @@ def test_replicas_are_checked(text: str) -> None:
         parse_replicas(text)
 
 
-def test_stages_without_an_engine_may_be_left_out(tmp_path: Path) -> None:
+def test_the_front_knows_every_engine(tmp_path: Path) -> None:
+    processes = plan(
+        parse_replicas("retrieval=2"),
+        host="127.0.0.1",
+        port=7,
+        model="folder",
+        devices=["cpu"],
+        config=None,
+        orchestrator=None,
+        logs=tmp_path,
+    )
+    by_name = {process.name: process for process in processes}
+    front = list(by_name["orchestrator"].arguments)
+    ports = [by_name[f"retrieval-{number}"].port for number in (1, 2)]
+    assert front[front.index("--retrieval.targets") + 1] == ",".join(f"127.0.0.1:{port}" for port in ports)
+    assert "--device" in by_name["retrieval-1"].arguments
+    assert "--model" not in by_name["fitting-1"].arguments
+
+
+def test_stages_that_no_photo_needs_may_be_left_out(tmp_path: Path) -> None:
     counts = parse_replicas("retrieval=0, fitting=0")
     processes = plan(
         counts, host="127.0.0.1", port=7, model=None, devices=[], config=None, orchestrator=None, logs=tmp_path
     )
     assert [process.name for process in processes] == ["vlm-1", "mvloc-1", "orchestrator"]
+    assert "--retrieval.targets" not in processes[-1].arguments
     assert processes[-1].port == 7
     ports = [port for process in processes for port in (process.port, process.internal_port)]
     assert len(set(ports)) == len(ports)

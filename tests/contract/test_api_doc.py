@@ -10,13 +10,14 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from interactvlm.v1 import batch_service_pb2, contact_service_pb2
+from interactvlm.v1 import batch_service_pb2, contact_service_pb2, retrieval_service_pb2
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "api.md").read_text()
 PUBLIC: tuple[ServiceDescriptor, ...] = (
     contact_service_pb2.DESCRIPTOR.services_by_name["ContactService"],
     batch_service_pb2.DESCRIPTOR.services_by_name["BatchService"],
+    retrieval_service_pb2.DESCRIPTOR.services_by_name["RetrievalService"],
 )
 #: What a shell would put into the examples.
 SHELL = {r"\"": '"', "$(base64 -w0 photo.jpg)": "cGhvdG8=", "$(base64 -w0 cup.glb)": "Y3Vw"}
@@ -35,7 +36,7 @@ def test_the_links_lead_somewhere() -> None:
 
 def test_the_grpcurl_examples_are_messages() -> None:
     requests = re.findall(r"""(?:-d|echo) (['"])(\{.*?\})\1[^`]*?interactvlm\.v1\.(\w+)/(\w+)""", TEXT, re.DOTALL)
-    assert len(requests) == 3
+    assert len(requests) == 4
     services = {service.name: service for service in PUBLIC}
     for _, body, service, method in requests:
         for written, meant in SHELL.items():
