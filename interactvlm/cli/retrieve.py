@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["retrieve"]
 
+_PIPED_WIDTH = 200
 _NOTHING_CLOSE = "nothing close; the nearest are"
 
 
@@ -186,14 +188,14 @@ def _print(found: FoundMeshes, files: list[Path]) -> None:
         console.print(f"{_NOTHING_CLOSE}:" if found.hits else "nothing close", style="bold yellow", markup=False)
     table = Table(title=f"means {found.category}" if found.category else None)
     for heading in ("", "category", "name", "similarity", "confidence", "size", "faces", "licence", "id"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")  # an id that is cut cannot be used
     for place, hit in enumerate(found.hits, start=1):
         confidence = "-" if hit["confidence"] is None else f"{hit['confidence']:.2f}"
         table.add_row(
             *(str(place), hit["category"] or "-", hit["name"] or "-", f"{hit['similarity']:.3f}", confidence),
             *(_size(hit), str(hit["faces"] or "-"), hit["licence"] or "-", hit["id"]),
         )
-    stdout = Console(soft_wrap=True)
+    stdout = Console(soft_wrap=True, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
     stdout.print(table)
     for path in files:
         stdout.print(str(path), markup=False, highlight=False)

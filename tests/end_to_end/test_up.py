@@ -54,7 +54,8 @@ def deployment(nano_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     tokens, token_file, settings = folder / "tokens.toml", folder / "token", folder / "orchestrator.toml"
     token_file.write_text(TOKEN)
     tokens.write_text(
-        f'[[tokens]]\nsha256 = "{hashlib.sha256(TOKEN.encode()).hexdigest()}"\nowner = "alice"\nscopes = ["contact"]\n'
+        f'[[tokens]]\nsha256 = "{hashlib.sha256(TOKEN.encode()).hexdigest()}"\nowner = "alice"\n'
+        'scopes = ["contact", "retrieval"]\n'
     )
     settings.write_text(
         f'[server]\ntls_certificate = "{certificate}"\ntls_key = "{key}"\ntokens_file = "{tokens}"\n'
@@ -141,6 +142,21 @@ def test_a_stream_answers_as_single_calls_do(deployment: Deployment) -> None:
             _assert_same(outcome.unwrap(), single)
         (live,) = client.server_info().models
         assert live.identity == single.model
+
+
+def test_meshes_are_found_at_the_server_as_in_process(deployment: Deployment, tmp_path: Path) -> None:
+    access = ["--server", deployment.address, "--ca", deployment.ca, "--token-file", deployment.token_file]
+    documents = []
+    for out, arguments in ((tmp_path / "remote", access), (tmp_path / "local", [])):
+        command = [*COMMAND, "retrieve", "two sofas", "--top", "3", "--json", "--out", out, *arguments]
+        finished = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+        assert finished.returncode == 0, finished.stderr
+        assert {path.name for path in out.iterdir()} == {"two_sofas.png", "two_sofas.glb", "two_sofas.json"}
+        documents.append(json.loads(finished.stdout))
+    assert (tmp_path / "remote" / "two_sofas.glb").read_bytes() == (tmp_path / "local" / "two_sofas.glb").read_bytes()
+    found, expected = ({**document, "files": []} for document in documents)
+    assert found == expected
+    assert [hit["category"] for hit in found["hits"]] == ["couch"] * 3
 
 
 def test_without_the_token_nobody_is_answered(deployment: Deployment, tmp_path: Path) -> None:
