@@ -15,6 +15,7 @@ from interactvlm.local import LocalPeople, Worker, load_detector
 from interactvlm.v1 import batch_service_pb2_grpc, contact_service_pb2_grpc
 from services.orchestrator.balancing import ReplicaPool
 from services.orchestrator.batch_servicer import BatchServicer
+from services.orchestrator.body_calls import BodyCalls
 from services.orchestrator.calling import StageCaller
 from services.orchestrator.config import OrchestratorConfig, ReplayConfig, StageConfig
 from services.orchestrator.contact_servicer import ContactServicer
@@ -65,7 +66,7 @@ class ContactService:
         self._reader = MeshReader()
         self._worker = Worker()
         predictor = Predictor(
-            stages=Stages(language, localization, MeshPushes(), self._models),
+            stages=Stages(language, localization, BodyCalls(localization), MeshPushes(), self._models),
             people=LocalPeople(load_detector(), self._worker),
             meshes=self._meshes,
             photos=self._photos,

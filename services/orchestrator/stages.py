@@ -30,6 +30,7 @@ from interactvlm.wire import (
     encode_question,
     to_tensor,
 )
+from services.orchestrator.body_calls import BodyCalls
 from services.orchestrator.calling import StageCaller
 from services.orchestrator.mesh_pushes import MeshPushes
 from services.orchestrator.models import ModelDirectory
@@ -50,12 +51,14 @@ class Stages:
     Attributes:
         language: calls to vlm.
         localization: calls to mvloc.
+        bodies: those of them that are about the body.
         pushes: gives mvloc replicas the meshes they lack.
         models: which checkpoints are live, and their bodies.
     """
 
     language: StageCaller
     localization: StageCaller
+    bodies: BodyCalls
     pushes: MeshPushes
     models: ModelDirectory
 
@@ -143,24 +146,17 @@ class RemoteLocalization:
     async def body_contacts(self, answers: Sequence[ContactAnswer], *, context: CallContext) -> list[VertexContact]:
         """See `LocalizationStage`."""
         body = await self._know_body(context)
-        checkpoint = self._language.identity.checkpoint_hash
         held = _with_token(answers)
         if not held:
             return _placed(answers, {}, body.vertex_count)
-        request = mvloc_service_pb2.LocateBodyRequest(
-            queries=[encode_contact_query(embedding, token) for _, embedding, token in held],
-            checkpoint_sha256=checkpoint,
-            include_view_logits=self._view_logits,
+        contacts = await self._stages.bodies.locate(
+            [encode_contact_query(embedding, token) for _, embedding, token in held],
+            checkpoint=self._language.identity.checkpoint_hash,
+            vertex_count=body.vertex_count,
+            view_logits=self._view_logits,
+            context=context,
         )
-
-        async def attempt(replica: Replica) -> mvloc_service_pb2.LocateResponse:
-            stub = replica.stub(mvloc_service_pb2_grpc.MvlocServiceStub)
-            return await stub.LocateBody(request, timeout=context.remaining())
-
-        response = await self._stages.localization.call(
-            attempt, method="LocateBody", context=context, checkpoint=checkpoint
-        )
-        return _placed(answers, _contacts(response, held, body.vertex_count), body.vertex_count)
+        return _placed(answers, _contacts(contacts, held, body.vertex_count), body.vertex_count)
 
     async def object_contacts(
         self, surface: Mesh | PointCloud, answers: Sequence[ContactAnswer], *, context: CallContext
@@ -188,7 +184,7 @@ class RemoteLocalization:
         response = await self._stages.localization.call(
             attempt, method="LocateObject", context=context, key=surface.content_hash, checkpoint=checkpoint
         )
-        return _placed(answers, _contacts(response, held, count), count)
+        return _placed(answers, _contacts(response.contacts, held, count), count)
 
     async def _know_body(self, context: CallContext) -> BodyTemplate:
         self._body = await self._stages.models.body(self._language.identity.checkpoint_hash, context=context)
@@ -202,13 +198,13 @@ def _with_token(answers: Sequence[ContactAnswer]) -> _Held:
     return [(i, a.embedding, a.token) for i, a in enumerate(answers) if a.embedding is not None and a.token]
 
 
-def _contacts(response: mvloc_service_pb2.LocateResponse, held: _Held, count: int) -> dict[int, VertexContact]:
-    if len(response.contacts) != len(held):
-        raise ServiceError(f"the localization stage placed {len(response.contacts)} of {len(held)} embeddings")
+def _contacts(messages: Sequence[mvloc_service_pb2.VertexContact], held: _Held, count: int) -> dict[int, VertexContact]:
+    if len(messages) != len(held):
+        raise ServiceError(f"the localization stage placed {len(messages)} of {len(held)} embeddings")
     with _trusted():
         return {
             index: decode_contact(message, field=f"contacts[{k}]", vertex_count=count)
-            for k, ((index, _, _), message) in enumerate(zip(held, response.contacts, strict=True))
+            for k, ((index, _, _), message) in enumerate(zip(held, messages, strict=True))
         }
 
 
