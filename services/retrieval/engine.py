@@ -180,6 +180,8 @@ class RetrievalEngine:
                     _log.info("a newer snapshot is searched", extra={"fields": {"version": self.tables.shared.version}})
             except InteractVLMError as error:
                 _log.error("a newer snapshot cannot be read, the last good one stays: %s", error)
+            except Exception:  # noqa: BLE001 - a disk that is away for a while must not end the looking
+                _log.exception("a newer snapshot cannot be looked for")
 
 
 def _mesh(tables: Sequence[Retriever], sha256: str) -> bytes:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from interactvlm.errors import CheckpointError
 from interactvlm.retrieval.retriever import Retriever
 from services.runtime.errors import CatalogueReadOnly
 
@@ -98,10 +99,29 @@ class Tables:
                 self._leave(own)
 
     def refresh(self) -> int:
-        """Look for newer snapshots of all open tables; how many have one."""
+        """Look for newer snapshots of all open tables; how many have one.
+
+        Raises:
+            CheckpointError: one cannot be read; the others are fresh, it stays as it was.
+        """
         with self._lock:
-            live: list[object] = [self.shared, *(entry.table for entry in self._owners.values())]
-        return sum(table.refresh() for table in live if hasattr(table, "refresh"))
+            entries = list(self._owners.values())
+            for entry in entries:
+                entry.users += 1  # not closed meanwhile
+        live: list[object] = [self.shared, *(entry.table for entry in entries)]
+        count, failure = 0, None
+        try:
+            for table in live:
+                try:
+                    count += table.refresh() if hasattr(table, "refresh") else False
+                except CheckpointError as error:
+                    failure = error
+        finally:
+            for entry in entries:
+                self._leave(entry)
+        if failure is not None:
+            raise failure
+        return count
 
     def close(self) -> None:
         """Let go of everything; nothing may be in use."""

@@ -17,6 +17,7 @@ import trimesh
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from interactvlm.errors import CheckpointError
 from interactvlm.retrieval import shape_encoder
 from interactvlm.retrieval.additions import add_meshes
 from interactvlm.retrieval.rows import TableRow
@@ -310,3 +311,22 @@ async def test_owners_tables_are_closed_when_others_come(start: Start) -> None:
         )
         assert [set(names) - {"plank"} for names in found] == [{"alice"}, {"bob"}] * 4
         assert len(running.services[0].engine.tables._owners) == 1
+
+
+async def test_a_damaged_table_leaves_the_others_fresh(start: Start, table: Path) -> None:
+    cube = glb(1, 1, 1)
+    async with start(refresh_seconds=0.05) as running:
+        await running.add(cube, metadata=ALICE, name="hers")
+        await running.add(cube, metadata=BOB, name="his")
+        engine = running.services[0].engine
+        own = engine.tables.folder("alice", shared=False)
+        (own / "snapshots" / "000000000009.json").write_text("damaged")
+        VectorTable(table).add([TableRow(id="new", name="new")], np.ones((1, 10)))
+        with pytest.raises(CheckpointError, match="is no snapshot"):
+            await engine.refresh()
+        assert set(await running.find(cube, metadata=ALICE)) == {"plank", "hers", "new"}
+        await asyncio.sleep(0.2)  # the looking goes on
+        VectorTable(table).remove(["new"])
+        async with asyncio.timeout(30):
+            while "new" in await running.find(cube, metadata=BOB):
+                await asyncio.sleep(0.02)
