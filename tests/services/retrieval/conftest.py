@@ -73,7 +73,7 @@ class ToyTable:
 
     def by_text(self, texts: Sequence[str], **rest: Any) -> list[Answer]:
         self.calls.append(("text", len(texts)))
-        return self._answers([VECTORS[text] for text in texts], **rest)
+        return self._answers([VECTORS.get(text, (1, 1, 1)) for text in texts], **rest)
 
     def by_image(self, queries: Sequence[ImageQuery], **rest: Any) -> list[Answer]:
         self.calls.append(("image", len(queries)))
