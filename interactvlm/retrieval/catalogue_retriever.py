@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from interactvlm.errors import InputError
 from interactvlm.geometry.mesh import Mesh
 from interactvlm.retrieval.cached_arrays import cached_arrays
-from interactvlm.retrieval.catalogue_objects import catalogue_objects, contents_key, mesh_content
+from interactvlm.retrieval.catalogue_objects import CatalogueObject, catalogue_objects, contents_key, mesh_content
 from interactvlm.retrieval.clouds import ColouredCloud
 from interactvlm.retrieval.confidence import calibration, rate
 from interactvlm.retrieval.glb import load_shown_mesh
@@ -45,16 +45,23 @@ class CatalogueRetriever:
     Args:
         cache: folder of the indices.
         load_features: gives the frozen image encoder, called at the first query that shows something.
+        objects: what it holds; the embedded catalogue.
         progress: told (what, done, in all) while the index of views is built.
     """
 
     def __init__(
-        self, cache: Path, load_features: Callable[[], PatchFeatures], *, progress: Progress | None = None
+        self,
+        cache: Path,
+        load_features: Callable[[], PatchFeatures],
+        *,
+        objects: Sequence[CatalogueObject] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self._cache = cache
         self._load_features = load_features
         self._progress = progress
-        self._objects = catalogue_objects()
+        self._objects = tuple(catalogue_objects() if objects is None else objects)
+        self._key = contents_key(self._objects)
         self._table = table_of_rows([item.row for item in self._objects])
         # Two locks: nobody who asks by text waits for the views to be built.
         self._labels_lock, self._views_lock = threading.Lock(), threading.Lock()
@@ -64,7 +71,7 @@ class CatalogueRetriever:
     @property
     def version(self) -> str:
         """See `Retriever`."""
-        return f"catalogue-{contents_key()}"
+        return f"catalogue-{self._key}"
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -180,7 +187,7 @@ class CatalogueRetriever:
                 stored = cached_arrays(
                     self._cache,
                     "views",
-                    f"{contents_key()}-{views_key(features)}",
+                    f"{self._key}-{views_key(features)}",
                     view_layout(len(self._objects), features.channels),
                     lambda: build_views([item.mesh for item in self._objects], features, progress=self._progress),
                 )

@@ -10,14 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interactvlm.geometry.mesh import Mesh
-from interactvlm.retrieval import view_renders
 from interactvlm.retrieval.retriever import ImageQuery, ViewMatch
 from interactvlm.retrieval.view_crops import object_crop
 from interactvlm.retrieval.view_renders import INDEX_VIEWS, photo_rotation, render_object
@@ -53,8 +51,10 @@ class PatchFeatures(Protocol):
 CROP_SIDE = 168
 """Pixels of a crop's side."""
 
+#: Raise it with every change to what `build_views` or `render_object` compute: indices in caches are made anew then.
+_FORMAT = 1
 _GRID = 6  # cells along a side
-_DIMENSIONS = 64  # of a cell
+_DIMENSIONS = 128  # of a cell
 #: Weight of what the photo shows of an object where the view has none of it.
 _OUTSIDE = 0.8
 _LEAST_OUTSIDE = 2.0  # cells: views that fill their square are not judged by the little they leave free
@@ -78,11 +78,8 @@ def view_layout(objects: int, channels: int) -> dict[str, tuple[str, tuple[int, 
 
 
 def views_key(features: PatchFeatures) -> str:
-    """Names what an index depends on beside its objects: the encoder, and the code that renders and compares."""
-    digest = hashlib.sha256(features.key.encode())
-    for source in (view_renders.__file__, __file__):
-        digest.update(Path(source).read_bytes())
-    return digest.hexdigest()[:16]
+    """Names what an index depends on beside its objects: the encoder, and how views are rendered and made compact."""
+    return hashlib.sha256(f"{_FORMAT} {INDEX_VIEWS} {CROP_SIDE} {features.key}".encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
