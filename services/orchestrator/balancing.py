@@ -118,10 +118,11 @@ class ReplicaPool:
     ) -> Replica | None:
         """The replica for a call now; None when none serves (or, with `only_others`, none but those in `avoid`)."""
         serving = [replica for replica in self._replicas.values() if replica.serving]
-        others = [replica for replica in serving if replica not in avoid]
-        fresh = others if others or only_others else serving
-        holding = [replica for replica in fresh if replica.checkpoints is None or checkpoint in replica.checkpoints]
-        fit = (holding if checkpoint else fresh) or fresh
+        others = [replica for replica in serving if replica not in avoid] if avoid else serving
+        fit = fresh = others if others or only_others else serving
+        if checkpoint:
+            holding = [replica for replica in fresh if replica.checkpoints is None or checkpoint in replica.checkpoints]
+            fit = holding or fresh
         rested = [replica for replica in fit if not replica.ejected] or fit
         if not rested:
             return None

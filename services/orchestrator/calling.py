@@ -96,15 +96,15 @@ class StageCaller:
     async def _maybe_twice(self, attempt: Attempt[T], replica: Replica, method: str, key: str, checkpoint: str) -> T:
         """The call, and past the method's 95th percentile the same call on an idler replica; the first answer wins."""
         latency = self._latency.setdefault(method, LatencyWindow())
-        first = asyncio.ensure_future(self._once(attempt, replica, latency))
+        first = asyncio.create_task(self._once(attempt, replica, latency))
         running = {first}
         try:
             if latency.p95 is not None and self._config.hedge_ratio:
                 other = await self._slow(first, replica, max(latency.p95, _SHORTEST_HEDGE_DELAY), key, checkpoint)
                 if other is not None:
                     EXTRA_REQUESTS.labels(self.pool.name, "hedge").inc()
-                    running.add(asyncio.ensure_future(self._once(attempt, other, latency)))
-            pending = set(running)
+                    running.add(asyncio.create_task(self._once(attempt, other, latency)))
+            pending = running if len(running) > 1 else set()
             while pending:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
@@ -112,11 +112,13 @@ class StageCaller:
                         if not first.done():
                             self.pool.failed(replica)  # outrun: once is nothing, time after time it is ejected
                         return task.result()
-            return first.result()  # raises
+            return await first  # or raises
         finally:
-            for task in running:
+            left = [task for task in running if not task.done()]
+            for task in left:
                 task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            if left:
+                await asyncio.gather(*left, return_exceptions=True)
 
     async def _slow(
         self, first: asyncio.Future[T], replica: Replica, usual: float, key: str, checkpoint: str

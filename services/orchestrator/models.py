@@ -77,6 +77,15 @@ class ModelDirectory:
             found.append(merged)
         return sorted(found, key=lambda live: -live.weight)
 
+    def close_up(self, checkpoint: str) -> bool:
+        """Whether a live checkpoint wants to see the region around the person; for "", whether any does."""
+        bodies = self._live(self._localization)
+        return any(
+            live.model.close_up
+            for sha256, live in self._live(self._language).items()
+            if checkpoint in ("", sha256) and sha256 in bodies
+        )
+
     async def body(self, checkpoint: str, *, context: CallContext) -> BodyTemplate:
         """The body that a checkpoint's human contacts lie on, asked for once.
 

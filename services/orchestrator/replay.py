@@ -126,7 +126,8 @@ class Replay:
     async def _wait(self, flight: _Flight, context: CallContext) -> bytes:
         flight.waiting += 1
         try:
-            return await asyncio.wait_for(asyncio.shield(flight.task), context.remaining())
+            async with asyncio.timeout(context.remaining()):
+                return await asyncio.shield(flight.task)
         except TimeoutError:
             raise DeadlineExceededError("the deadline passed before the answer was ready") from None
         finally:

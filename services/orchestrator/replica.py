@@ -63,6 +63,7 @@ class Replica:
         self._frozen = False
         self._stubs: dict[Callable[[grpc.aio.Channel], Any], Any] = {}
         self._running: set[asyncio.Task[Any]] = set()
+        self._given_up: set[asyncio.Task[Any]] = set()
         self._watching = [asyncio.create_task(self._watch()), asyncio.create_task(self._probe())]
 
     def stub(self, kind: Callable[[grpc.aio.Channel], T]) -> T:
@@ -92,26 +93,29 @@ class Replica:
         return len(self._running)
 
     async def run(self, call: Callable[[Replica], Awaitable[T]]) -> T:
-        """Make a call on this replica.
+        """Make a call on this replica, in a task that has nothing else to do.
 
         Raises:
             ReplicaLostError: the replica was lost; whatever the call raises otherwise.
         """
-        task = asyncio.ensure_future(call(self))
-        self._running.add(task)
+        mine = cast("asyncio.Task[T]", asyncio.current_task())
+        self._running.add(mine)
         try:
-            return await task
+            return await call(self)
         except asyncio.CancelledError:
-            mine = asyncio.current_task()
-            if mine is not None and not mine.cancelling():  # the call was cancelled, not who waits for it
+            if mine in self._given_up:
+                mine.uncancel()
+            if not mine.cancelling():  # the call was cancelled, not who waits for it
                 raise ReplicaLostError(self.address) from None
             raise
         finally:
-            self._running.discard(task)
+            self._running.discard(mine)
+            self._given_up.discard(mine)
 
     def give_up_calls(self) -> None:
         """End the calls on it: somebody else can answer them."""
-        for task in self._running:
+        for task in self._running - self._given_up:
+            self._given_up.add(task)
             task.cancel()
 
     async def close(self) -> None:

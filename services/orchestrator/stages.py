@@ -90,8 +90,7 @@ class RemoteLanguage:
     @property
     def close_up(self) -> bool:
         """See `LanguageStage`: what the checkpoint asked for wants, or any that may answer."""
-        live = [live.model for live in self._stages.models.live_models()]
-        return any(m.close_up for m in live if self._checkpoint in ("", m.checkpoint_sha256))
+        return self._stages.models.close_up(self._checkpoint)
 
     async def answer(
         self, photo: NDArray[np.uint8], questions: Sequence[Question], *, fast: bool, context: CallContext

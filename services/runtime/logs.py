@@ -17,6 +17,8 @@ from services.runtime.calls import maybe_current_call
 
 __all__ = ["JsonFormatter", "configure_logging"]
 
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
 
 class JsonFormatter(logging.Formatter):
     """Formats a record as one line of JSON; `extra={"fields": {...}}` adds keys."""
@@ -37,7 +39,7 @@ class JsonFormatter(logging.Formatter):
             line["request_id"] = call.request_id
         if record.exc_info and record.exc_info[1] is not None:
             line["exception"] = _places(record.exc_info[1])
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return _encode(line)
 
 
 def _places(error: BaseException) -> dict[str, Any]:
