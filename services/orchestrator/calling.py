@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, TypeVar
 
 import grpc
 
@@ -114,11 +114,7 @@ class StageCaller:
                         return task.result()
             return await first  # or raises
         finally:
-            left = [task for task in running if not task.done()]
-            for task in left:
-                task.cancel()
-            if left:
-                await asyncio.gather(*left, return_exceptions=True)
+            await _end(running)
 
     async def _slow(
         self, first: asyncio.Future[T], replica: Replica, usual: float, key: str, checkpoint: str
@@ -170,6 +166,17 @@ class StageCaller:
                 retry_after=1.0,
             )
         return from_rpc_error(error)
+
+
+async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel what still runs; whatever the others ended with has been seen."""
+    for task in tasks:
+        task.cancel()
+    if all(task.done() for task in tasks):  # as nearly always: nothing to wait for
+        for task in tasks:
+            _ = task.cancelled() or task.exception()
+    else:
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _is_gone(error: grpc.aio.AioRpcError | ReplicaLostError) -> bool:
