@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -58,9 +59,14 @@ class SightBatches:
         self._words = words
         self._merge = merge
         self._mixture = Mixture([len(source) for source in sources], ratios, seed=seed)
-        self._known = [
-            [see(source, i) for i in tqdm(range(len(source)), "reading labels", file=sys.stderr, mininterval=2)]
-            for source in sources
+        self._see = see
+
+    @cached_property
+    def _known(self) -> list[list[SightPhoto]]:
+        """Read when first needed: a run whose first phase is done needs none of it."""
+        return [
+            [self._see(source, i) for i in tqdm(range(len(source)), "reading labels", file=sys.stderr, mininterval=2)]
+            for source in self._sources
         ]
 
     def draw(self, step: int) -> SightBatch:
