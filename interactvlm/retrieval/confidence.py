@@ -69,7 +69,7 @@ class Rating:
 
 
 def calibration(space: str) -> Calibration | None:
-    """The shipped calibration of an embedding space ("minilm"); None where there is none."""
+    """The shipped calibration of an embedding space ("catalogue-text"); None where there is none."""
     return _shipped().get(space)
 
 

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from interactvlm.errors import InputError
 from interactvlm.objects.categories import CATEGORIES
 from interactvlm.retrieval.names import canonical_name
 from interactvlm.retrieval.rows import TableRow
 from interactvlm.retrieval.segments import unit_rows
-from interactvlm.retrieval.text_embedding import TextEmbedder
+from interactvlm.retrieval.text_embedding import TEXT_CHANNELS, TextEmbedder
 
 __all__ = ["LabelScores", "LabelSearch", "labels_of"]
 
@@ -93,6 +94,8 @@ class LabelSearch:
             InputError: they have another shape or are not finite.
         """
         unit = unit_rows(np.atleast_2d(vectors), field="embedding")
+        if unit.shape[1] != TEXT_CHANNELS:
+            raise InputError("embedding", f"has {unit.shape[1]} channels; the text encoder's have {TEXT_CHANNELS}")
         return [self._scores(vector) for vector in unit]
 
     def _scores(self, vector: NDArray[np.float32]) -> LabelScores:

@@ -56,7 +56,7 @@ def test_spaces_that_nobody_measured_have_no_confidence() -> None:
 
 
 def test_the_shipped_calibration_knows_words_and_their_absence(tmp_path: Path) -> None:
-    embed, by = load_text_embedder(), calibration("minilm")
+    embed, by = load_text_embedder(), calibration("catalogue-text")
     assert by is not None
     names = [name for name in CATEGORIES if name != "umbrella"]
     table = VectorTable(tmp_path)
@@ -84,9 +84,10 @@ def test_the_tool_makes_about_what_is_shipped(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(fit_confidence, "PHRASES", ("{}", "a {}"))  # less to embed
     monkeypatch.setattr(sys, "argv", ["fit_confidence", "--target", str(tmp_path / "confidence.json")])
     fit_confidence.main()
-    (fitted,) = json.loads((tmp_path / "confidence.json").read_text())["spaces"]
-    (shipped,) = json.loads(fit_confidence.TARGET.read_text())["spaces"]
+    fitted = json.loads((tmp_path / "confidence.json").read_text())["spaces"][0]
+    shipped = json.loads(fit_confidence.TARGET.read_text())["spaces"][0]
+    assert fitted["space"] == shipped["space"] == "catalogue-text"
     for name in ("bias", "similarity", "margin"):
         assert fitted[name] == pytest.approx(shipped[name], rel=0.3)
     assert shipped["held_out"]["calibration_error"] < 0.03
-    assert shipped["held_out"]["nothing_close_when_hidden"] > 0.8
+    assert shipped["held_out"]["nothing_close_when_hidden"] > 0.75
