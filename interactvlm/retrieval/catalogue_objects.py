@@ -11,7 +11,6 @@ from importlib import resources
 
 import numpy as np
 
-from interactvlm import objects
 from interactvlm.geometry.glb_bytes import painted_glb
 from interactvlm.geometry.mesh import Mesh
 from interactvlm.objects.anchors import object_for
@@ -77,7 +76,8 @@ def mesh_content(source: str) -> bytes:
     kind, _, name = source.partition("/")
     if kind == "catalogue":
         file = next(entry.file for entry in load_catalogue() if entry.id == name)
-        return (resources.files(objects).parent / "assets" / "objects" / file).read_bytes()
+        content: bytes = (resources.files("interactvlm") / "assets" / "objects" / file).read_bytes()
+        return content
     mesh = object_for(source).mesh
     colours = np.full(mesh.vertices.shape, 160) if mesh.vertex_colors is None else mesh.vertex_colors
     return painted_glb(mesh.vertices, mesh.faces, colours / 255, licence=_LICENCE_OF_GENERATED)

@@ -32,4 +32,4 @@ def thumbnail(mesh: Mesh, size: int) -> NDArray[np.uint8]:
     if not _SIDES[0] <= size <= _SIDES[1]:
         raise InputError("size", f"is {size}; it must be from {_SIDES[0]} to {_SIDES[1]}")
     images, _ = render_object(mesh, [_POSE], size, background=(255, 255, 255))
-    return images[0]
+    return np.asarray(images[0])

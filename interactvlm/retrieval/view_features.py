@@ -139,7 +139,7 @@ class ViewIndex:
         poses = INDEX_VIEWS[::4]
         images, share = render_object(mesh, poses, CROP_SIDE)
         found = [self._compared(images[k : k + 1], share[k : k + 1]).similarity for k in range(len(poses))]
-        return np.mean(found, axis=0, dtype=np.float32)
+        return np.asarray(np.mean(found, axis=0), np.float32)
 
     def _compared(self, image: NDArray[np.uint8], share: NDArray[np.float32]) -> ViewScores:
         """One crop [1, S, S, 3] against all views.
@@ -221,9 +221,9 @@ def _gridded(
 def _pooled(share: NDArray[np.float32], grid: int) -> NDArray[np.float32]:
     """[N, S, S] averaged to [N, grid, grid]."""
     side = share.shape[1] // grid
-    return share.reshape(len(share), grid, side, grid, side).mean(axis=(2, 4))
+    return np.asarray(share.reshape(len(share), grid, side, grid, side).mean(axis=(2, 4)))
 
 
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def _unit(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(length, 1e-6), np.float32)

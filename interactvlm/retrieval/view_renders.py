@@ -59,7 +59,7 @@ def photo_rotation(pose: ViewPose) -> NDArray[np.float32]:
         float32 [3, 3].
     """
     turned = _view_rotation(pose) * np.array([-1.0, -1.0, 1.0])
-    return turned.astype(np.float32)
+    return np.asarray(turned, np.float32)
 
 
 def render_object(
