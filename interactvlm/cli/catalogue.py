@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from interactvlm.cli.catalogue_rows import RowSource, open_rows, opened_table, picture
 from interactvlm.cli.console import counted_progress, print_json, step_progress
+from interactvlm.cli.remote import make_endpoint, refuse_options
 from interactvlm.errors import InputError
 from interactvlm.results.write import check_folder, png_bytes, write_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from interactvlm.retrieval.snapshots import Snapshot
+    from interactvlm.client import Endpoint
 
 __all__ = ["app"]
 
@@ -32,28 +29,33 @@ Table = Annotated[Path | None, typer.Option("--table", metavar="DIR", help="Your
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
+Png = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Also draw what is printed, as thumbnails.")]
+Server = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="What this server can find.")]
+TokenFile = Annotated[Path | None, typer.Option(help="With --server: file with the bearer token.")]
+Ca = Annotated[Path | None, typer.Option(help="With --server: authority of its certificate (PEM).")]
+Certificate = Annotated[Path | None, typer.Option(help="With --server: this client's certificate (PEM).")]
+Key = Annotated[Path | None, typer.Option(help="With --server: the key of --certificate (PEM).")]
+
+
 @app.command("list")
 def list_rows(
     table: Table = None,
     category: Annotated[str, typer.Option(help="Only this category, in any spelling.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="Most rows printed.")] = 1000,
-    png: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw them, as a grid of thumbnails.")] = None,
+    png: Png = None,
+    server: Server = None,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    certificate: Certificate = None,
+    key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """Id, category, largest extent, faces, licence and name of each mesh."""
-    from interactvlm.retrieval.names import table_category
-
-    _check_png(png)
-
-    wanted = table_category(category) if category else None
-    rows: list[dict[str, Any]] = []
-    for row in _packaged() if table is None else _rows(table):
-        if wanted is None or row["category"] == wanted:
-            rows.append(row)
-            if len(rows) == limit:
-                break
-    if png is not None:
-        _draw(rows, png, table, title=f"{table or 'packaged catalogue'}{f': {wanted}' if wanted else ''}")
+    endpoint = _endpoint(server, table, png, token_file=token_file, ca=ca, certificate=certificate, key=key)
+    with open_rows(table, endpoint) as source:
+        rows = source.rows(category, limit)
+        if png is not None:
+            _draw(rows, png, source, title=f"{source.title}{f': {category}' if category else ''} ({len(rows)})")
     if as_json:
         print_json(rows)
         return
@@ -67,21 +69,22 @@ def list_rows(
 def show(
     row_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` prints it.")],
     table: Table = None,
-    png: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw it.")] = None,
+    png: Png = None,
+    server: Server = None,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    certificate: Certificate = None,
+    key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """Everything known about one mesh."""
-    _check_png(png)
-    if table is None:
-        found = next((row for row in _packaged() if row["id"] == row_id), None)
-    else:
-        with _opened(table) as snapshot:
-            row = snapshot.find(row_id)
-            found = asdict(row) if row else None
-    if found is None:
-        raise InputError("ID", f"{row_id!r} is not in {table or 'the packaged catalogue'}")
-    if png is not None:
-        _draw([found], png, table, title=row_id)
+    endpoint = _endpoint(server, table, png, token_file=token_file, ca=ca, certificate=certificate, key=key)
+    with open_rows(table, endpoint) as source:
+        found = source.find(row_id)
+        if found is None:
+            raise InputError("ID", f"{row_id!r} is not in {server or table or 'the packaged catalogue'}")
+        if png is not None:
+            _draw([found], png, source, title=row_id)
     if as_json:
         print_json(found)
         return
@@ -127,7 +130,7 @@ def remove(
     """Remove rows from a table, and mesh files with the last row that refers to them."""
     from interactvlm.retrieval.removals import remove_meshes
 
-    _opened(table).close()  # refuses what is no table
+    opened_table(table).close()  # refuses what is no table
     done = remove_meshes(table, ids)
     missing = [row_id for row_id in ids if row_id not in done.ids]
     if as_json:
@@ -162,33 +165,26 @@ def import_table(
     )
 
 
-def _packaged() -> list[dict[str, Any]]:
-    from interactvlm.objects.catalogue import load_catalogue
-
-    return [
-        {
-            "id": entry.id,
-            "category": entry.category,
-            "name": entry.name,
-            "licence": entry.licence,
-            "faces": entry.faces,
-            "extent_metres": max(entry.size_m),
-            "mesh_sha256": entry.sha256,
-            "author": entry.author,
-            "source": entry.source,
-        }
-        for entry in load_catalogue()
-    ]
-
-
-def _check_png(png: Path | None) -> None:
+def _endpoint(server: str | None, table: Path | None, png: Path | None, **access: Path | None) -> Endpoint | None:
+    """Where the options say that the server is, once they are known to fit together."""
     if png is not None:
         if png.suffix.lower() != ".png":
             raise InputError("--png", f"is {str(png)!r}; it must end in .png")
         check_folder(png.parent)
+    if server is None:
+        refuse_options({f"--{name.replace('_', '-')}": value for name, value in access.items()}, "goes with --server")
+        return None
+    refuse_options({"--table": table}, "is chosen where the server starts; it does not go with --server")
+    return make_endpoint(
+        server,
+        token_file=access["token_file"],
+        ca=access["ca"],
+        certificate=access["certificate"],
+        key=access["key"],
+    )
 
 
-def _draw(rows: list[dict[str, Any]], png: Path, table: Path | None, *, title: str) -> None:
+def _draw(rows: list[dict[str, Any]], png: Path, source: RowSource, *, title: str) -> None:
     """A sheet of thumbnails; rows without a mesh, or with one that cannot be read, have an empty tile."""
     from interactvlm.results.mesh_sheet import THUMBNAIL, MeshTile, draw_mesh_sheet
 
@@ -198,45 +194,8 @@ def _draw(rows: list[dict[str, Any]], png: Path, table: Path | None, *, title: s
         for place, row in enumerate(rows):
             tell("thumbnails", place, len(rows))
             size = f"{row['extent_metres']:.2f} m" if row["extent_metres"] else ""
-            lines = [
-                row["category"] or row["name"] or row["id"],
-                row["name"],
-                "  ·  ".join(filter(None, [size, row["licence"]])),
-            ]
-            tiles.append(MeshTile(_picture(row, table, side), lines))
+            facts = "  ·  ".join(filter(None, [size, row["licence"]]))
+            lines = [row["category"] or row["name"] or row["id"], row["name"], facts]
+            tiles.append(MeshTile(picture(source, row, side), lines))
         tell("thumbnails", len(rows), len(rows))
-    sheet = draw_mesh_sheet(tiles, title=f"{title} ({len(rows)})" if len(rows) != 1 else title, columns=8)
-    write_files({png.name: png_bytes(sheet)}, png.parent)
-
-
-def _picture(row: dict[str, Any], table: Path | None, side: int) -> NDArray[np.uint8] | None:
-    from interactvlm.retrieval.catalogue_objects import mesh_content
-    from interactvlm.retrieval.glb import load_shown_mesh
-    from interactvlm.retrieval.mesh_store import MeshStore
-    from interactvlm.retrieval.thumbnails import thumbnail
-
-    if not row["mesh_sha256"]:
-        return None
-    try:
-        if table is None:
-            mesh = load_shown_mesh(mesh_content(f"catalogue/{row['id']}"), file_type="glb")
-        else:
-            file = MeshStore(table).find(row["mesh_sha256"])
-            mesh = load_shown_mesh(file, file_type=file.suffix.removeprefix("."))
-        return thumbnail(mesh, side)
-    except InputError:
-        return None
-
-
-def _rows(table: Path) -> Iterator[dict[str, Any]]:
-    with _opened(table) as snapshot:
-        for row in snapshot.rows():
-            yield asdict(row)
-
-
-def _opened(table: Path) -> Snapshot:
-    from interactvlm.retrieval.vector_table import VectorTable
-
-    if not (table / "snapshots").is_dir():
-        raise InputError("--table", f"{table} is no table; `catalogue add` or `catalogue import` makes one")
-    return VectorTable(table).open()
+    write_files({png.name: png_bytes(draw_mesh_sheet(tiles, title=title, columns=8))}, png.parent)

@@ -29,7 +29,7 @@ from interactvlm.client.errors import (
     ServerUnavailableError,
 )
 from interactvlm.client.requests import LiveModel, Outcome, PhotoRequest, ServerInfo
-from interactvlm.client.search import FoundMesh, FoundView, MeshAnswer, MeshSearch
+from interactvlm.client.search import FoundMesh, FoundView, ListedMesh, MeshAnswer, MeshSearch
 from interactvlm.client.sync import Client
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "Endpoint",
     "FoundMesh",
     "FoundView",
+    "ListedMesh",
     "LiveModel",
     "MeshAnswer",
     "MeshSearch",

@@ -19,7 +19,7 @@ from interactvlm.client.endpoint import Endpoint
 from interactvlm.client.errors import ServerError, from_call, hides_status
 from interactvlm.client.meshes import upload_messages
 from interactvlm.client.requests import Outcome, PhotoRequest, ServerInfo, decode_response, decode_server_info
-from interactvlm.client.search import MeshAnswer, MeshSearch, decode_found
+from interactvlm.client.search import ListedMesh, MeshAnswer, MeshSearch, decode_found, decode_listed
 from interactvlm.client.stream import PredictionStream
 from interactvlm.geometry.mesh import Mesh, PointCloud
 from interactvlm.pipeline import ObjectQuery
@@ -183,6 +183,30 @@ class AsyncClient:
         request = await asyncio.to_thread(search.to_message)
         call = self._retrieval.Search(request, timeout=timeout, metadata=self._metadata())
         return decode_found(await self._call(call))
+
+    async def list_meshes(
+        self, *, category: str = "", mesh_id: str = "", limit: int = 1000, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> list[ListedMesh]:
+        """What `search_meshes` can find.
+
+        Args:
+            category: only this one, in any spelling; "" for all.
+            mesh_id: only the row of this id; "" for all.
+            limit: most rows.
+            timeout: seconds for a page of up to 1000.
+
+        Raises:
+            ServerError: the server refused or failed.
+        """
+        found: list[ListedMesh] = []
+        request = retrieval_service_pb2.ListMeshesRequest(category=category, id=mesh_id)
+        while True:
+            request.page_size = min(1000, limit - len(found))
+            page = await self._call(self._retrieval.ListMeshes(request, timeout=timeout, metadata=self._metadata()))
+            found += map(decode_listed, page.meshes)
+            request.page_token = page.next_page_token
+            if len(found) >= limit or not page.next_page_token:
+                return found
 
     async def download_mesh(self, sha256: str, *, timeout: float | None = DEFAULT_TIMEOUT) -> bytes:
         """A mesh that `search_meshes` found, as GLB.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from interactvlm.types import Box
 from interactvlm.v1 import retrieval_service_pb2 as pb
 from interactvlm.wire import encode_box, from_tensor, to_tensor
 
-__all__ = ["FoundMesh", "FoundView", "MeshAnswer", "MeshSearch", "decode_found"]
+__all__ = ["FoundMesh", "FoundView", "ListedMesh", "MeshAnswer", "MeshSearch", "decode_found", "decode_listed"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,6 +146,19 @@ class FoundMesh:
     view: FoundView | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ListedMesh:
+    """One mesh that a server knows; fields as in `FoundMesh`."""
+
+    id: str
+    category: str
+    name: str
+    licence: str
+    faces: int
+    extent_metres: float
+    mesh_sha256: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MeshAnswer:
     """What was found.
@@ -161,6 +174,11 @@ class MeshAnswer:
     nothing_close: bool = False
     category: str = ""
     version: str = ""
+
+
+def decode_listed(message: pb.CatalogueMesh) -> ListedMesh:
+    """One row of a list."""
+    return ListedMesh(**{field.name: getattr(message, field.name) for field in fields(ListedMesh)})
 
 
 def decode_found(message: pb.SearchResponse) -> MeshAnswer:

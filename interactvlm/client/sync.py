@@ -15,7 +15,7 @@ from interactvlm.body.template import BodyTemplate
 from interactvlm.client.aio import DEFAULT_TIMEOUT, AsyncClient, Priority
 from interactvlm.client.endpoint import Endpoint
 from interactvlm.client.requests import Outcome, PhotoRequest, ServerInfo
-from interactvlm.client.search import MeshAnswer, MeshSearch
+from interactvlm.client.search import ListedMesh, MeshAnswer, MeshSearch
 from interactvlm.geometry.mesh import Mesh, PointCloud
 from interactvlm.pipeline import ObjectQuery
 from interactvlm.types import PersonSelector, Prediction, Task
@@ -106,6 +106,12 @@ class Client:
     def search_meshes(self, search: MeshSearch, *, timeout: float | None = DEFAULT_TIMEOUT) -> MeshAnswer:
         """See `AsyncClient.search_meshes`."""
         return self._run(self._client.search_meshes(search, timeout=timeout))
+
+    def list_meshes(
+        self, *, category: str = "", mesh_id: str = "", limit: int = 1000, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> list[ListedMesh]:
+        """See `AsyncClient.list_meshes`."""
+        return self._run(self._client.list_meshes(category=category, mesh_id=mesh_id, limit=limit, timeout=timeout))
 
     def download_mesh(self, sha256: str, *, timeout: float | None = DEFAULT_TIMEOUT) -> bytes:
         """See `AsyncClient.download_mesh`."""

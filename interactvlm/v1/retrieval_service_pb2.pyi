@@ -338,6 +338,118 @@ class DownloadMeshResponse(_message.Message):
 Global___DownloadMeshResponse: _TypeAlias = DownloadMeshResponse  # noqa: Y015
 
 @_typing.final
+class ListMeshesRequest(_message.Message):
+    """Which rows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most 1000; 0 means 100."""
+    page_token: _builtins.str
+    """From an earlier answer to the same question."""
+    category: _builtins.str
+    """Only this category, in any spelling; empty: all."""
+    id: _builtins.str
+    """Only the row of this id; empty: all."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        category: _builtins.str = ...,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "id", b"id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMeshesRequest: _TypeAlias = ListMeshesRequest  # noqa: Y015
+
+@_typing.final
+class CatalogueMesh(_message.Message):
+    """What is known of a mesh that can be found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    LICENCE_FIELD_NUMBER: _builtins.int
+    FACES_FIELD_NUMBER: _builtins.int
+    EXTENT_METRES_FIELD_NUMBER: _builtins.int
+    MESH_SHA256_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Unique in the table."""
+    category: _builtins.str
+    """Category."""
+    name: _builtins.str
+    """What people call it."""
+    licence: _builtins.str
+    """Licence, as SPDX."""
+    faces: _builtins.int
+    """Triangles; 0 where unknown."""
+    extent_metres: _builtins.float
+    """Largest extent in metres; 0 where it has no metric size."""
+    mesh_sha256: _builtins.str
+    """Content hash of the mesh's file; empty where only its embedding is known."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        category: _builtins.str = ...,
+        name: _builtins.str = ...,
+        licence: _builtins.str = ...,
+        faces: _builtins.int = ...,
+        extent_metres: _builtins.float = ...,
+        mesh_sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "extent_metres", b"extent_metres", "faces", b"faces", "id", b"id", "licence", b"licence", "mesh_sha256", b"mesh_sha256", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CatalogueMesh: _TypeAlias = CatalogueMesh  # noqa: Y015
+
+@_typing.final
+class ListMeshesResponse(_message.Message):
+    """A page of rows, in the order in which they were added."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESHES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    INDEX_VERSION_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty on the last."""
+    index_version: _builtins.str
+    """Snapshot of the index that answered; when it changes between pages, a row may be missed or told twice."""
+    @_builtins.property
+    def meshes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CatalogueMesh]:
+        """Rows."""
+
+    def __init__(
+        self,
+        *,
+        meshes: _abc.Iterable[Global___CatalogueMesh] | None = ...,
+        next_page_token: _builtins.str = ...,
+        index_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index_version", b"index_version", "meshes", b"meshes", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMeshesResponse: _TypeAlias = ListMeshesResponse  # noqa: Y015
+
+@_typing.final
 class AddMeshRequest(_message.Message):
     """A piece of a mesh to add."""
 

@@ -45,6 +45,11 @@ class RetrievalServiceStub:
                 request_serializer=interactvlm_dot_v1_dot_retrieval__service__pb2.DownloadMeshRequest.SerializeToString,
                 response_deserializer=interactvlm_dot_v1_dot_retrieval__service__pb2.DownloadMeshResponse.FromString,
                 _registered_method=True)
+        self.ListMeshes = channel.unary_unary(
+                '/interactvlm.v1.RetrievalService/ListMeshes',
+                request_serializer=interactvlm_dot_v1_dot_retrieval__service__pb2.ListMeshesRequest.SerializeToString,
+                response_deserializer=interactvlm_dot_v1_dot_retrieval__service__pb2.ListMeshesResponse.FromString,
+                _registered_method=True)
 
 
 class RetrievalServiceServicer:
@@ -65,6 +70,13 @@ class RetrievalServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListMeshes(self, request, context):
+        """What there is to find, page by page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RetrievalServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +89,11 @@ def add_RetrievalServiceServicer_to_server(servicer, server):
                     servicer.DownloadMesh,
                     request_deserializer=interactvlm_dot_v1_dot_retrieval__service__pb2.DownloadMeshRequest.FromString,
                     response_serializer=interactvlm_dot_v1_dot_retrieval__service__pb2.DownloadMeshResponse.SerializeToString,
+            ),
+            'ListMeshes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMeshes,
+                    request_deserializer=interactvlm_dot_v1_dot_retrieval__service__pb2.ListMeshesRequest.FromString,
+                    response_serializer=interactvlm_dot_v1_dot_retrieval__service__pb2.ListMeshesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +151,33 @@ class RetrievalService:
             '/interactvlm.v1.RetrievalService/DownloadMesh',
             interactvlm_dot_v1_dot_retrieval__service__pb2.DownloadMeshRequest.SerializeToString,
             interactvlm_dot_v1_dot_retrieval__service__pb2.DownloadMeshResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMeshes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interactvlm.v1.RetrievalService/ListMeshes',
+            interactvlm_dot_v1_dot_retrieval__service__pb2.ListMeshesRequest.SerializeToString,
+            interactvlm_dot_v1_dot_retrieval__service__pb2.ListMeshesResponse.FromString,
             options,
             channel_credentials,
             insecure,

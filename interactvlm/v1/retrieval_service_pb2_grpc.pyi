@@ -39,6 +39,8 @@ class RetrievalServiceStub:
     """The nearest meshes."""
     DownloadMesh: _grpc.UnaryStreamMultiCallable[_retrieval_service_pb2.DownloadMeshRequest, _retrieval_service_pb2.DownloadMeshResponse]
     """A catalogue mesh as GLB, streamed."""
+    ListMeshes: _grpc.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListMeshesRequest, _retrieval_service_pb2.ListMeshesResponse]
+    """What there is to find, page by page."""
 
 @_typing.type_check_only
 class RetrievalServiceAsyncStub(RetrievalServiceStub):
@@ -49,6 +51,8 @@ class RetrievalServiceAsyncStub(RetrievalServiceStub):
     """The nearest meshes."""
     DownloadMesh: _aio.UnaryStreamMultiCallable[_retrieval_service_pb2.DownloadMeshRequest, _retrieval_service_pb2.DownloadMeshResponse]  # type: ignore[assignment]
     """A catalogue mesh as GLB, streamed."""
+    ListMeshes: _aio.UnaryUnaryMultiCallable[_retrieval_service_pb2.ListMeshesRequest, _retrieval_service_pb2.ListMeshesResponse]  # type: ignore[assignment]
+    """What there is to find, page by page."""
 
 class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
     """Finds meshes that look like, or are called like, a query."""
@@ -68,6 +72,14 @@ class RetrievalServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_retrieval_service_pb2.DownloadMeshResponse], _abc.AsyncIterator[_retrieval_service_pb2.DownloadMeshResponse]]:
         """A catalogue mesh as GLB, streamed."""
+
+    @_abc_1.abstractmethod
+    def ListMeshes(
+        self,
+        request: _retrieval_service_pb2.ListMeshesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_retrieval_service_pb2.ListMeshesResponse, _abc.Awaitable[_retrieval_service_pb2.ListMeshesResponse]]:
+        """What there is to find, page by page."""
 
 def add_RetrievalServiceServicer_to_server(servicer: RetrievalServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

@@ -77,6 +77,15 @@ class RetrievalService(retrieval_service_pb2_grpc.RetrievalServiceServicer):
 
         return await self._served("Search").call(attempt, method="Search", context=call.context)
 
+    async def ListMeshes(self, request: pb.ListMeshesRequest, context: Any) -> pb.ListMeshesResponse:  # noqa: N802
+        """What there is to find, page by page."""
+        call = current_call()
+
+        async def attempt(replica: Replica) -> pb.ListMeshesResponse:
+            return await replica.stub(RetrievalServiceStub).ListMeshes(request, timeout=call.context.remaining())
+
+        return await self._served("ListMeshes").call(attempt, method="ListMeshes", context=call.context)
+
     async def DownloadMesh(  # noqa: N802
         self, request: pb.DownloadMeshRequest, context: Any
     ) -> AsyncIterator[pb.DownloadMeshResponse]:

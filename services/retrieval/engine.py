@@ -7,12 +7,14 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from interactvlm.errors import InputError, InteractVLMError
 from interactvlm.retrieval.glb import as_glb
 from interactvlm.retrieval.retriever import Retriever
 from services.retrieval.config import RetrievalConfig
+from services.retrieval.listing import Listing, Page, read_page
 from services.retrieval.messages import Wanted
 from services.retrieval.opening import EmbedShapes, Opened, open_tables
 from services.retrieval.searching import COSTS, Found, Item, Query, search_batch
@@ -110,6 +112,11 @@ class RetrievalEngine:
             content = await asyncio.to_thread(_mesh, tables, sha256)
         with self._room(len(content)):
             yield content
+
+    async def list_rows(self, listing: Listing, *, call: Call) -> Page:
+        """A page of what the caller may find; raises CheckpointError where a table is damaged."""
+        async with self.tables_of(call.owner) as tables:
+            return await self.decode(partial(read_page, tables, listing))
 
     async def refresh(self) -> int:
         """Search the newest snapshots from now on; how many tables had one. Searches under way keep theirs."""

@@ -12,6 +12,7 @@ from interactvlm.v1 import retrieval_service_pb2 as pb
 from interactvlm.v1 import retrieval_service_pb2_grpc
 from interactvlm.wire import decode_sha256
 from services.retrieval.engine import RetrievalEngine
+from services.retrieval.listing import decode_list, encode_page
 from services.retrieval.messages import decode_search, encode_answer
 from services.runtime.calls import current_call
 
@@ -56,6 +57,10 @@ class RetrievalService(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         wanted = decode_search(request)
         found = await self.engine.search(wanted, call=current_call())
         return encode_answer(found.answer, version=found.version, distant=wanted.distant)
+
+    async def ListMeshes(self, request: pb.ListMeshesRequest, context: Any) -> pb.ListMeshesResponse:  # noqa: N802
+        """What the caller may find, page by page."""
+        return encode_page(await self.engine.list_rows(decode_list(request), call=current_call()))
 
     async def DownloadMesh(  # noqa: N802
         self, request: pb.DownloadMeshRequest, context: Any

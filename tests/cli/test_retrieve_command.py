@@ -202,6 +202,28 @@ def test_a_table_is_drawn_and_rows_are_removed(run_command: Run, table: Path, tm
     assert "is no table" in run_command("catalogue", "remove", "x", "--table", tmp_path).err
 
 
+def test_a_servers_meshes_are_listed_and_drawn_as_the_tables(
+    run_command: Run, table: Path, address: str, tmp_path: Path
+) -> None:
+    documents, sheets = [], []
+    for name, where in (("here", ("--table", table)), ("there", ("--server", address))):
+        sheet = tmp_path / f"{name}.png"
+        told = run_command("catalogue", "list", "--json", "--png", sheet, "--category", "Box", *where)
+        assert told.code == 0, told.err
+        documents.append(json.loads(told.out))
+        shown = run_command("catalogue", "show", documents[-1][0]["id"], "--png", sheet, "--json", *where)
+        assert json.loads(shown.out) == documents[-1][0]
+        sheets.append(np.asarray(Image.open(sheet)))
+    assert documents[0] == documents[1]
+    assert {row["name"] for row in documents[0]} == {"cube", "plank"}
+    np.testing.assert_array_equal(*sheets)
+    told = run_command("catalogue", "show", "absent", "--server", address)
+    assert told.code == 2
+    assert f"'absent' is not in {address}" in told.err
+    assert "--table: is chosen where" in run_command("catalogue", "list", "--table", table, "--server", address).err
+    assert "--ca: goes with --server" in run_command("catalogue", "list", "--ca", table).err
+
+
 def test_pictures_are_png(run_command: Run, tmp_path: Path) -> None:
     told = run_command("catalogue", "list", "--limit", "1", "--png", tmp_path / "x.jpg")
     assert told.code == 2

@@ -21,11 +21,20 @@ class Stub(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         self.answer = pb.SearchResponse()
         self.pieces: list[pb.DownloadMeshResponse] = []
         self.metadata: dict[str, Any] = {}
+        self.pages: list[list[str]] = []
+        self.listed: list[pb.ListMeshesRequest] = []
 
     async def Search(self, request: pb.SearchRequest, context: Any) -> pb.SearchResponse:
         self.requests.append(request)
         self.metadata = dict(context.invocation_metadata())
         return self.answer
+
+    async def ListMeshes(self, request: pb.ListMeshesRequest, context: Any) -> pb.ListMeshesResponse:
+        copy = pb.ListMeshesRequest()
+        copy.CopyFrom(request)
+        self.listed.append(copy)
+        rows = [pb.CatalogueMesh(id=name) for name in self.pages.pop(0)]
+        return pb.ListMeshesResponse(meshes=rows, next_page_token="1" if self.pages else "")
 
     async def DownloadMesh(self, request: pb.DownloadMeshRequest, context: Any) -> AsyncIterator[Any]:
         for piece in self.pieces:
@@ -107,6 +116,19 @@ async def test_a_damaged_answer_is_refused(stub: tuple[Stub, AsyncClient], rotat
     servicer.answer = pb.SearchResponse(hits=[pb.SearchHit(view=pb.ViewMatch(rotation=to_tensor(rotation)))])
     with pytest.raises(InputError, match=problem):
         await client.search_meshes(MeshSearch(text="cup"))
+
+
+async def test_lists_are_read_page_by_page(stub: tuple[Stub, AsyncClient]) -> None:
+    servicer, client = stub
+    servicer.pages = [["a", "b"], ["c"]]
+    assert [row.id for row in await client.list_meshes(category="cup")] == ["a", "b", "c"]
+    assert [(one.page_size, one.page_token, one.category) for one in servicer.listed] == [
+        (1000, "", "cup"),
+        (998, "1", "cup"),
+    ]
+    servicer.pages = [["a", "b"], ["c"]]
+    assert [row.id for row in await client.list_meshes(mesh_id="a", limit=2)] == ["a", "b"]
+    assert (servicer.listed[-1].page_size, servicer.listed[-1].id) == (2, "a")
 
 
 async def test_meshes_arrive_whole_or_not_at_all(stub: tuple[Stub, AsyncClient]) -> None:

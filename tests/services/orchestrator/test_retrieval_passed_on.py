@@ -60,6 +60,10 @@ class FakeRetrieval(retrieval_service_pb2_grpc.RetrievalServiceServicer):
         await self._act()
         return pb.SearchResponse(hits=[pb.SearchHit(id=request.text)], index_version="9")
 
+    async def ListMeshes(self, request: pb.ListMeshesRequest, context: Any) -> pb.ListMeshesResponse:
+        await self._act()
+        return pb.ListMeshesResponse(next_page_token=request.category)
+
     async def DownloadMesh(self, request: pb.DownloadMeshRequest, context: Any) -> AsyncIterator[Any]:
         await self._act()
         for piece in PIECES:
@@ -119,7 +123,9 @@ async def test_a_search_goes_to_the_stage_with_all_that_belongs_to_it(build: Any
     assert remaining is not None
     assert remaining < 20
     assert await house.download(metadata=metadata, timeout=20) == b"glTFandmore"
-    assert (house.stages[0].seen[1].owner, len(house.stages[0].seen)) == ("alice", 2)
+    listed = await house.stub.ListMeshes(pb.ListMeshesRequest(category="cup"), metadata=metadata)
+    assert listed.next_page_token == "cup"
+    assert [call.owner for call in house.stages[0].seen] == ["alice"] * 3
 
 
 async def test_the_stages_errors_come_back_unchanged(build: Any) -> None:
@@ -177,7 +183,8 @@ async def test_a_stage_that_is_gone(build: Any) -> None:
 
 async def test_without_a_stage_it_says_so(build: Any) -> None:
     house = await build(0)
-    for call in (house.stub.Search(pb.SearchRequest(text="cup")), house.download()):
+    listed = house.stub.ListMeshes(pb.ListMeshesRequest())
+    for call in (house.stub.Search(pb.SearchRequest(text="cup")), house.download(), listed):
         assert await refusal(call) == ("UNIMPLEMENTED", "NOT_IMPLEMENTED")
     assert await house.service.admin("replicas", {}) == {}
 

@@ -271,6 +271,45 @@ async def test_regions_must_fit_the_picture(toy: Any, picture: bytes, fields: di
     assert reason(caught.value) == ("INVALID_ARGUMENT", "INPUT_INVALID", [field])
 
 
+async def test_all_there_is_page_by_page(toy: Any) -> None:
+    whole = await toy.stub.ListMeshes(pb.ListMeshesRequest())
+    assert [(row.id, row.category, row.faces) for row in whole.meshes] == [
+        ("mug", "cup", 100),
+        ("racket", "tennis racket", 2000),
+        ("sofa", "couch", 1500),
+    ]
+    assert (whole.next_page_token, whole.meshes[1].licence, whole.meshes[0].mesh_sha256) == ("", "CC-BY-4.0", GLB)
+    assert whole.meshes[2].extent_metres == 2.3
+    token, seen = "", []
+    while not seen or token:
+        page = await toy.stub.ListMeshes(pb.ListMeshesRequest(page_size=2, page_token=token))
+        seen.append([row.id for row in page.meshes])
+        token = page.next_page_token
+    assert seen == [["mug", "racket"], ["sofa"]]
+    for asked in ({"category": "sofas"}, {"id": "sofa"}, {"id": "sofa", "category": "couch"}):
+        assert [row.id for row in (await toy.stub.ListMeshes(pb.ListMeshesRequest(**asked))).meshes] == ["sofa"]
+    assert not (await toy.stub.ListMeshes(pb.ListMeshesRequest(id="absent"))).meshes
+    assert not (await toy.stub.ListMeshes(pb.ListMeshesRequest(page_token="999"))).meshes
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"page_size": 1001}, "page_size"),
+        ({"page_size": -1}, "page_size"),
+        ({"page_token": "-1"}, "page_token"),
+        ({"page_token": "9" * 13}, "page_token"),
+        ({"page_token": "²"}, "page_token"),
+        ({"category": "x" * 513}, "category"),
+        ({"id": "x" * 513}, "id"),
+    ],
+)
+async def test_pages_that_nobody_has_given(toy: Any, fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await toy.stub.ListMeshes(pb.ListMeshesRequest(**fields))
+    assert reason(caught.value) == ("INVALID_ARGUMENT", "INPUT_INVALID", [field])
+
+
 async def test_a_mesh_comes_in_pieces(toy: Any) -> None:
     pieces = [piece async for piece in toy.stub.DownloadMesh(pb.DownloadMeshRequest(mesh_sha256=GLB))]
     content = toy.table.mesh(GLB).content

@@ -142,6 +142,10 @@ async def test_what_is_added_is_its_owners(start: Start) -> None:
             assert await refusal(running.download(added.id, metadata=metadata)) == ("NOT_FOUND", "NOT_FOUND", [])
             removal = pb.RemoveMeshesRequest(ids=[added.id])
             assert (await running.admin.RemoveMeshes(removal, metadata=metadata)).removed_count == 0
+            listed = await running.stub.ListMeshes(pb.ListMeshesRequest(), metadata=metadata)
+            assert [row.name for row in listed.meshes] == ["plank"]
+        listed = await running.stub.ListMeshes(pb.ListMeshesRequest(), metadata=ALICE)
+        assert [row.name for row in listed.meshes] == ["plank", "my cube"]
         await running.add(cube, metadata=BOB, name="his")
         assert set(await running.find(cube, metadata=BOB)) == {"plank", "his"}
         assert set(await running.find(cube, metadata=ALICE)) == {"plank", "my cube"}
