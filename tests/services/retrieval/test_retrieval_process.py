@@ -57,6 +57,17 @@ def test_a_wrong_configuration_is_one_sentence(
     assert printed.err.count("\n") == 1
 
 
+def test_a_missing_package_is_one_sentence() -> None:
+    code = (
+        "import sys; sys.modules['faiss'] = None\n"
+        "from services.retrieval.__main__ import make, run, RetrievalConfig\n"
+        "sys.exit(run(RetrievalConfig, make, ['--server.log_level=error']))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 3
+    assert ended.stderr == "error: faiss-cpu is not installed: pip install 'interactvlm[retrieval]'\n"
+
+
 @dataclass
 class Started:
     process: subprocess.Popen[bytes]
