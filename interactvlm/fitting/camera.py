@@ -46,10 +46,10 @@ class PhotoCamera:
         )
 
     def project(self, points: Tensor) -> Tensor:
-        """Screen coordinates [V, 3] of points [V, 3] in metres: x and y in pixels, then the depth; differentiable."""
+        """Screen coordinates [..., 3] of points [..., 3] in metres: x and y in pixels, then depth; differentiable."""
         focal, principal = points.new_tensor(self.focal), points.new_tensor(self.principal)
-        depth = points[:, 2:]
-        return torch.cat([points[:, :2] / depth * focal + principal, depth], dim=1)
+        depth = points[..., 2:]
+        return torch.cat([points[..., :2] / depth * focal + principal, depth], dim=-1)
 
     def unproject(self, x: float, y: float, depth: float) -> tuple[float, float, float]:
         """The point in metres that is seen at pixel (x, y) at this depth."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,9 +9,8 @@ from hypothesis import strategies as st
 
 from interactvlm.errors import InputError
 from interactvlm.fitting.camera import PhotoCamera
-from interactvlm.fitting.energies import contact_distance, mask_centroid, normalized_depth
-from interactvlm.fitting.icp import align_points, opposing_correspondences
-from interactvlm.fitting.rotation import rotation_from_6d, rotation_to_6d
+from interactvlm.fitting.poses import Poses
+from interactvlm.fitting.rotations import rotation_angle, rotation_from_6d, rotation_to_6d, spread_rotations
 
 seeds = st.integers(0, 2**16)
 
@@ -27,32 +28,36 @@ def test_six_numbers_give_a_rotation_and_come_back(seed: int) -> None:
     torch.testing.assert_close(rotation_from_6d(rotation_to_6d(rotation)), rotation)
 
 
-@settings(deadline=None)
-@given(seeds, st.floats(0.2, 5.0))
-def test_alignment_recovers_the_motion(seed: int, scale: float) -> None:
-    points, rotation, shift = random(seed, 12, 3), rotation_from_6d(random(seed + 1, 6)), random(seed + 2, 3)
-    found = align_points(points, scale * points @ rotation + shift, with_scale=True)
-    torch.testing.assert_close(found.rotation, rotation)
-    torch.testing.assert_close(found.translation, shift)
-    assert found.scale.item() == pytest.approx(scale)
-    assert found.rmse.item() == pytest.approx(0, abs=1e-9)
+def test_angles_between_rotations() -> None:
+    for degrees in (0.0, 1e-3, 30.0, 179.0, 180.0):
+        c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+        turn = torch.tensor([[c, s, 0], [-s, c, 0], [0, 0, 1]], dtype=torch.float64)
+        base = rotation_from_6d(random(3, 6))
+        assert math.degrees(rotation_angle(base, turn @ base)) == pytest.approx(degrees, abs=1e-6)
+
+
+def test_rotations_are_spread_evenly_and_by_seed() -> None:
+    rotations = spread_rotations(96, seed=1)
+    torch.testing.assert_close(rotations @ rotations.mT, torch.eye(3, dtype=torch.float64).expand(96, 3, 3))
+    assert torch.equal(rotations, spread_rotations(96, seed=1))
+    assert not torch.equal(rotations, spread_rotations(96, seed=2))
+    anywhere = rotation_from_6d(random(0, 400, 6))
+    nearest = rotation_angle(anywhere[:, None], rotations[None]).amin(1)
+    assert math.degrees(nearest.max()) < 50
 
 
 @settings(deadline=None)
 @given(seeds)
-def test_alignment_never_mirrors(seed: int) -> None:
-    points = random(seed, 12, 3)
-    found = align_points(points, points * torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64))
-    assert torch.linalg.det(found.rotation).item() == pytest.approx(1)
-    assert found.scale.item() == 1
-
-
-def test_facing_surfaces_are_preferred_to_nearer_ones() -> None:
-    point, normal = torch.zeros(1, 3), torch.tensor([[0.0, 0.0, 1.0]])
-    targets = torch.tensor([[0.0, 0.0, 0.1], [0.0, 0.0, 0.5]])
-    facing = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]])
-    assert opposing_correspondences(point, normal, targets, facing).tolist() == [1]
-    assert opposing_correspondences(point, normal, targets, -facing).tolist() == [0]
+def test_poses_encode_apply_and_recentre(seed: int) -> None:
+    parameters, points, centre = random(seed, 2, 3, 10), random(seed + 1, 2, 1, 7, 3), random(seed + 2, 2, 1, 3)
+    poses = Poses.decode(parameters)
+    again = Poses.decode(poses.encode())
+    torch.testing.assert_close(again.apply(points), poses.apply(points))
+    torch.testing.assert_close(poses.recentred(centre).apply(points), poses.apply(points - centre[..., None, :]))
+    one = poses.each(lambda values: values[1, 2])
+    expected = one.scale * points[1, 0] @ one.rotation + one.translation
+    torch.testing.assert_close(poses.apply(points)[1, 2], expected)
+    torch.testing.assert_close(poses.turn(points)[1, 2], points[1, 0] @ one.rotation)
 
 
 def test_projection_and_back() -> None:
@@ -62,39 +67,14 @@ def test_projection_and_back() -> None:
     assert camera.project(torch.tensor([[0.0, 0.0, 2.0]])).tolist() == [[21.0, 23.0, 2.0]]
 
 
-def test_contact_distance_weighs_pairs() -> None:
-    item, body = torch.tensor([[0.0, 0.0, 0.0], [9.0, 9.0, 9.0]]), torch.tensor([[3.0, 4.0, 0.0], [0.0, 0.0, 1.0]])
-    value = contact_distance(item, torch.tensor([0.5, 0.0]), body, torch.tensor([1.0, 0.5]))
-    assert value.item() == pytest.approx((5.0 * 1.0 + 1.0 * 0.5) / 1.5)
-
-
-def test_centroid_and_depth_of_masks() -> None:
-    mask = torch.zeros(4, 6)
-    assert mask_centroid(mask).tolist() == [0, 0]
-    mask[1, 2], mask[3, 4] = 1.0, 0.5
-    assert mask_centroid(mask).tolist() == pytest.approx([(1 + 1.5) / 1.5, (2 + 2) / 1.5])
-    depth = torch.tensor([[-1.0, 2.0], [3.0, 4.0]])
-    assert normalized_depth(depth, background=-1.0).tolist() == [[-1, 0], [0.5, 1]]
-    assert normalized_depth(torch.full((1, 2), -1.0), background=-1.0).tolist() == [[-1, -1]]
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: rotation_from_6d(torch.zeros(5)), "rotation: has shape"),
         (lambda: rotation_to_6d(torch.zeros(3, 2)), "rotation: has shape"),
-        (lambda: align_points(torch.zeros(2, 3), torch.zeros(2, 3)), "N >= 3"),
-        (
-            lambda: opposing_correspondences(
-                torch.zeros(1, 3), torch.zeros(1, 3), torch.zeros(0, 3), torch.zeros(0, 3)
-            ),
-            "targets: is empty",
-        ),
+        (lambda: spread_rotations(0, seed=0), "count: is 0"),
+        (lambda: Poses(torch.eye(3), torch.zeros(2), torch.ones(())), "poses: have shapes"),
         (lambda: PhotoCamera.from_body_crop((0, 0, 0, 5)), "box: is 0 x 5 pixels"),
-        (
-            lambda: contact_distance(torch.zeros(1, 3), torch.zeros(1), torch.zeros(1, 3), torch.ones(1)),
-            "object_weights: has no contact",
-        ),
     ],
 )
 def test_wrong_input_is_named(call, message: str) -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from interactvlm.fitting.release import ReleaseScene, initial_translation, prepare_scene, release_energy, release_icp
-from interactvlm.fitting.rotation import rotation_from_6d, rotation_to_6d
+from benchmarks.fitting_reference import ReleaseScene, initial_translation, prepare_scene, release_energy, release_icp
+from interactvlm.fitting.rotations import rotation_from_6d, rotation_to_6d
 from interactvlm.fitting.scene import FittingScene, load_scene
 
 VALUE = 1e-4

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from interactvlm.fitting.silhouette import find_fragments, soft_silhouette
+from benchmarks.soft_silhouette import find_fragments, soft_silhouette
 from interactvlm.geometry.cameras import HUMAN_VIEWS, look_at
 
 FACES_PER_PIXEL = 50

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
+from benchmarks import soft_silhouette as silhouette
+from benchmarks.soft_silhouette import DEPTH_BACKGROUND, find_fragments, nearest_depth, soft_silhouette
 from interactvlm.errors import InputError
-from interactvlm.fitting import silhouette
-from interactvlm.fitting.silhouette import DEPTH_BACKGROUND, find_fragments, nearest_depth, soft_silhouette
 
 SIZE = (12, 16)
 

@@ -1,13 +1,15 @@
-"""The official joint reconstruction, number for number, faults included. For parity only; build on the other modules.
+"""The official joint reconstruction, number for number, faults included: for parity tests and as a baseline only.
 
-Faults it reproduces, each so that recorded results can be compared:
+Where it is faulty (each kept, so that recorded results can be compared; `interactvlm.fitting` does otherwise):
 
 - The initial translation takes the first two foreground pixels of the object mask for the mask's centre, and for
   depth the mean z of a body that has already been centred (about 0).
 - ICP starts from the unmoved object, so that the initial translation has no effect, and never refreshes its
-  correspondences: one assignment, one alignment, and a second pass that finds nothing to improve.
+  correspondences: one assignment, one alignment without scale, and a second pass that finds nothing to improve.
 - The filter of correspondences by normals removes none; all it does is zero object contact up to 0.3.
 - The mask loss is 1 - I / (A + B) with the sum of areas for the union: a perfect match scores 0.5.
+- The mask's centroid is compared in pixels squared: its weight depends on the photo's resolution.
+- Contact is the mean distance over all pairs of all vertices.
 - The scale is a parameter without a step, and the depth is rendered without entering any loss.
 
 Frame: the photo's (x right, y down, z forward, metres), moved so that the body's surface centroid is the origin.
@@ -22,36 +24,50 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.soft_silhouette import DEPTH_BACKGROUND, find_fragments, nearest_depth, soft_silhouette
 from interactvlm.errors import InputError
 from interactvlm.fitting.camera import PhotoCamera
-from interactvlm.fitting.energies import contact_distance, mask_centroid, normalized_depth
-from interactvlm.fitting.icp import RigidAlignment, align_points, opposing_correspondences
-from interactvlm.fitting.rotation import rotation_from_6d
+from interactvlm.fitting.contact_points import BODY_THRESHOLD, OBJECT_THRESHOLD
+from interactvlm.fitting.rotations import rotation_from_6d
 from interactvlm.fitting.scene import FittingScene, surface_centroid
-from interactvlm.fitting.silhouette import DEPTH_BACKGROUND, find_fragments, nearest_depth, soft_silhouette
 from interactvlm.geometry.mesh import Mesh
 
 __all__ = [
-    "BODY_THRESHOLD",
-    "OBJECT_THRESHOLD",
     "ReleaseEnergy",
     "ReleaseIcp",
     "ReleaseScene",
+    "RigidAlignment",
+    "align_points",
+    "contact_distance",
     "initial_translation",
+    "mask_centroid",
+    "normalized_depth",
+    "opposing_correspondences",
     "prepare_scene",
     "release_energy",
     "release_icp",
 ]
 
-BODY_THRESHOLD = 0.5
-"""Body vertices from here on are aligned with."""
-OBJECT_THRESHOLD = 0.3
-"""Object contact up to here is dropped."""
 
 _MASK_WEIGHT, _CENTROID_WEIGHT, _CONTACT_WEIGHT = 5.0, 1e-4, 10.0
 _MAX_ITERATIONS = 10
 _RELATIVE_CHANGE = 1e-6
 _TO_PHOTO_AXES = np.array([1.0, -1.0, -1.0])
+
+
+@dataclass(frozen=True, slots=True)
+class RigidAlignment:
+    """x' = x rotation + translation.
+
+    Attributes:
+        rotation: [3, 3], determinant +1.
+        translation: [3], metres.
+        rmse: root mean squared distance to the targets after alignment, metres; scalar tensor.
+    """
+
+    rotation: Tensor
+    translation: Tensor
+    rmse: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,3 +219,97 @@ def release_energy(scene: ReleaseScene, rotation_6d: Tensor, translation: Tensor
         silhouette_centroid=ours,
         target_centroid=target,
     )
+
+
+def opposing_correspondences(points: Tensor, normals: Tensor, target_points: Tensor, target_normals: Tensor) -> Tensor:
+    """For each point, the target that is near and faces it: int64 [N].
+
+    Nearest in six dimensions: position, and normal against the target's reversed normal, so that opposing surfaces
+    cost |x - y|^2 and aligned ones |x - y|^2 + 4 (metres squared).
+
+    Raises:
+        InputError: when there is no target or a shape is wrong.
+    """
+    for name, values in (("points", points), ("normals", normals), ("targets", target_points)):
+        if values.ndim != 2 or values.shape[1] != 3:
+            raise InputError(name, f"has shape {list(values.shape)}, [N, 3] is needed")
+    if not len(target_points):
+        raise InputError("targets", "is empty: there is no contact to align with")
+    cost = _squared(points, target_points) + _squared(normals, -target_normals)
+    return cost.argmin(dim=1)
+
+
+def align_points(source: Tensor, target: Tensor) -> RigidAlignment:
+    """The least-squares rigid alignment of paired points (Umeyama, 1991).
+
+    Args:
+        source: [N, 3], N >= 3.
+        target: [N, 3], row i is where row i of `source` should come to lie.
+
+    Raises:
+        InputError: when the shapes differ or fewer than three pairs are given.
+    """
+    if source.shape != target.shape or source.ndim != 2 or source.shape[1] != 3 or len(source) < 3:
+        shapes = f"{list(source.shape)} and {list(target.shape)}"
+        raise InputError("source and target", f"have shapes {shapes}, both must be [N, 3] with N >= 3")
+    source_mean, target_mean = source.mean(0), target.mean(0)
+    centred = source - source_mean
+    covariance = centred.T @ (target - target_mean) / len(source)
+    u, _, vh = torch.linalg.svd(covariance)
+    mirror = torch.ones(3, dtype=source.dtype, device=source.device)
+    mirror[2] = torch.sign(torch.linalg.det(u) * torch.linalg.det(vh))
+    rotation = (u * mirror) @ vh
+    translation = target_mean - source_mean @ rotation
+    error = source @ rotation + translation - target
+    return RigidAlignment(rotation, translation, error.square().sum(1).mean().sqrt())
+
+
+def contact_distance(
+    object_points: Tensor, object_weights: Tensor, body_points: Tensor, body_weights: Tensor
+) -> Tensor:
+    """E_C: mean distance between object and body points over all pairs, weighted by both contact probabilities.
+
+    Points without weight are left out before the distances are taken.
+
+    Args:
+        object_points: [N, 3], metres.
+        object_weights: [N], contact probability.
+        body_points: [V, 3], metres.
+        body_weights: [V], contact probability.
+
+    Raises:
+        InputError: when one side has no contact.
+    """
+    on_object, on_body = object_weights > 0, body_weights > 0
+    for name, used in (("object_weights", on_object), ("body_weights", on_body)):
+        if not used.any():
+            raise InputError(name, "has no contact above 0")
+    weights = object_weights[on_object][:, None] * body_weights[on_body]
+    distances = torch.cdist(object_points[on_object], body_points[on_body], compute_mode="donot_use_mm_for_euclid_dist")
+    return (weights * distances).sum() / weights.sum()
+
+
+def mask_centroid(mask: Tensor) -> Tensor:
+    """Mean position of a mask [H, W] with values in [0, 1], as (row, column) of pixel indices, [2].
+
+    An empty mask has its centroid at (0, 0), without gradient.
+    """
+    rows = torch.arange(mask.shape[0], dtype=mask.dtype, device=mask.device)
+    columns = torch.arange(mask.shape[1], dtype=mask.dtype, device=mask.device)
+    mass = mask.sum()
+    centroid = torch.stack([mask.sum(1) @ rows, mask.sum(0) @ columns])
+    return centroid / torch.where(mass > 0, mass, torch.ones_like(mass))
+
+
+def normalized_depth(depth: Tensor, *, background: float) -> Tensor:
+    """Depth [H, W] scaled to [0, 1] over the pixels that see the surface; `background` elsewhere."""
+    seen = depth != background
+    if not seen.any():
+        return depth
+    near, far = depth[seen].amin(), depth[seen].amax()
+    scaled = (depth - near) / (far - near).clamp_min(torch.finfo(depth.dtype).eps)
+    return torch.where(seen, scaled, depth)
+
+
+def _squared(a: Tensor, b: Tensor) -> Tensor:
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square()
