@@ -5,7 +5,8 @@ Words: each category's name, the everyday words that the catalogue lists, and fi
 first; a listed word that several categories share ("bag") is right for any of them.
 
 Photos: every object that has a category, photographed (`object_photos`) in lights, poses and places that the index has
-not seen; asked with its mask and with its box alone. `any_roll` turns it in the picture as held things are.
+not seen; asked with its mask and with its box alone. `photos_any_roll` turns it in the picture as held things are, and
+the queries say that it may be turned.
 
 The index is built on the first run (some minutes).
 """
@@ -77,7 +78,7 @@ def photos(retriever: CatalogueRetriever, objects: Sequence[CatalogueObject], *,
     for number, item in enumerate(asked):
         shot = photograph(item.mesh(), dice, any_roll=any_roll)
         for way, tally in tallies.items():
-            query = ImageQuery(shot.photo, shot.box, shot.mask if way == "mask" else None)
+            query = ImageQuery(shot.photo, shot.box, shot.mask if way == "mask" else None, turned=any_roll)
             began = time.perf_counter()
             (answer,) = retriever.by_image([query], limit=5)
             seconds.append(time.perf_counter() - began)
@@ -116,6 +117,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="the default and only form")
     parser.add_argument("--quick", action="store_true", help="few objects, for smoke tests")
     parser.add_argument("--words", action="store_true", help="words only, which needs no index of views")
+    parser.add_argument("--turned", action="store_true", help="of the photos, only those that turn the object")
     options = parser.parse_args()
 
     def told(what: str, done: int, total: int) -> None:
@@ -131,7 +133,8 @@ def main() -> None:
             objects = catalogue_objects()[::_QUICK_STEP] if options.quick else catalogue_objects()
             cache = Path(scratch) if options.quick else settings.cache_path / "retrieval"
             retriever = CatalogueRetriever(cache, load_nano_patches, objects=objects, progress=told)
-            result["photos"] = photos(retriever, objects, any_roll=False)
+            if not options.turned:
+                result["photos"] = photos(retriever, objects, any_roll=False)
             result["photos_any_roll"] = photos(retriever, objects[:: 1 if options.quick else 4], any_roll=True)
     print(json.dumps(result))
 

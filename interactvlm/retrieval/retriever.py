@@ -26,11 +26,14 @@ class ImageQuery:
         photo: RGB uint8 [H, W, 3]; it may be the crop itself.
         box: around the object, pixels; None takes the mask's own box, or the whole picture.
         mask: bool [H, W], the object's pixels, where they are known.
+        turned: it may be turned in the picture, as held things are; furniture stands upright. The embedded catalogue
+            then looks at it from eight angles, which takes eight times as long.
     """
 
     photo: NDArray[np.uint8]
     box: Box | None = None
     mask: NDArray[np.bool_] | None = None
+    turned: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

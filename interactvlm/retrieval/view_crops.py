@@ -16,6 +16,7 @@ from interactvlm.types import Box
 __all__ = ["object_crop", "query_box"]
 
 _MAX_SIDE = 16384
+_TURNED_SIDE = 448  # of the square that is turned
 
 
 def query_box(query: ImageQuery) -> Box:
@@ -51,12 +52,13 @@ def query_box(query: ImageQuery) -> Box:
     return Box(float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
 
 
-def object_crop(query: ImageQuery, side: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def object_crop(query: ImageQuery, side: int, *, roll: float = 0.0) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """The square around the object; what lies outside the photo, or the mask where there is one, is neutral.
 
     Args:
         query: the object.
         side: pixels of the crop.
+        roll: degrees by which the object is turned clockwise in the photo; the crop shows it turned back.
 
     Returns:
         RGB uint8 [side, side, 3], and the share of each pixel that may show the object, float32 [side, side]: the
@@ -66,31 +68,63 @@ def object_crop(query: ImageQuery, side: int) -> tuple[NDArray[np.uint8], NDArra
         InputError: as `query_box`.
     """
     box = query_box(query)
-    frame = max(box.right - box.left, box.bottom - box.top) / (1 - 2 * CROP_MARGIN)
-    left, top = (box.left + box.right - frame) / 2, (box.top + box.bottom - frame) / 2
+    if not roll:
+        return _framed(query.photo, _inside(query, box), box, side, masked=query.mask is not None)
+    # First a square that holds the box at any angle, small enough to be turned quickly.
+    half = math.hypot(box.right - box.left, box.bottom - box.top) / 2 + 1
+    x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
+    around = Box(x - half, y - half, x + half, y + half)
+    image, share = _framed(
+        query.photo, _inside(query, box), around, _TURNED_SIDE, masked=query.mask is not None, margin=0.0
+    )
+    seen = Image.fromarray(image).rotate(roll, Image.Resampling.BICUBIC, fillcolor=BACKGROUND)
+    inside = Image.fromarray(np.round(share * 255).astype(np.uint8)).rotate(roll, Image.Resampling.BILINEAR)
+    mask = np.asarray(inside)
+    level = min(128, int(mask.max()))
+    rows, columns = np.flatnonzero((mask >= level).any(axis=1)), np.flatnonzero((mask >= level).any(axis=0))
+    tight = Box(float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+    return _framed(np.asarray(seen), mask, tight, side, masked=False)
+
+
+def _inside(query: ImageQuery, box: Box) -> NDArray[np.uint8]:
+    """uint8 [H, W], 255 where the object may be."""
+    if query.mask is not None:
+        return query.mask.view(np.uint8) * np.uint8(255)
     height, width = query.photo.shape[:2]
+    inside = np.zeros((height, width), np.uint8)
+    # A box of less than a pixel still holds one.
+    left, top = min(round(box.left), width - 1), min(round(box.top), height - 1)
+    inside[top : max(round(box.bottom), top + 1), left : max(round(box.right), left + 1)] = 255
+    return inside
+
+
+def _framed(
+    photo: NDArray[np.uint8],
+    inside: NDArray[np.uint8],
+    box: Box,
+    side: int,
+    *,
+    masked: bool,
+    margin: float = CROP_MARGIN,
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """The square with the box in its middle, of the photo and of `inside`; neutral where there is neither."""
+    frame = max(box.right - box.left, box.bottom - box.top) / (1 - 2 * margin)
+    left, top = (box.left + box.right - frame) / 2, (box.top + box.bottom - frame) / 2
+    height, width = photo.shape[:2]
     # Only what the square touches is copied: a photo may be huge and the object small.
-    x0, y0 = max(math.floor(left), 0), max(math.floor(top), 0)
-    x1, y1 = min(math.ceil(left + frame), width), min(math.ceil(top + frame), height)
     start_x, start_y = math.floor(left), math.floor(top)
+    x0, y0 = max(start_x, 0), max(start_y, 0)
+    x1, y1 = min(math.ceil(left + frame), width), min(math.ceil(top + frame), height)
     size = max(math.ceil(left + frame) - start_x, math.ceil(top + frame) - start_y, 1)
     canvas = np.empty((size, size, 3), np.uint8)
     canvas[:] = BACKGROUND
-    inside = np.zeros((size, size), np.uint8)
+    cover = np.zeros((size, size), np.uint8)
     rows, columns = slice(y0 - start_y, y1 - start_y), slice(x0 - start_x, x1 - start_x)
-    canvas[rows, columns] = query.photo[y0:y1, x0:x1]
-    if query.mask is None:
-        bounds = (
-            round(box.left) - start_x,
-            round(box.top) - start_y,
-            round(box.right) - start_x,
-            round(box.bottom) - start_y,
-        )
-        inside[max(bounds[1], 0) : bounds[3], max(bounds[0], 0) : bounds[2]] = 255
-    else:
-        inside[rows, columns] = query.mask[y0:y1, x0:x1] * np.uint8(255)
-        canvas[inside == 0] = BACKGROUND
+    canvas[rows, columns] = photo[y0:y1, x0:x1]
+    cover[rows, columns] = inside[y0:y1, x0:x1]
+    if masked:
+        canvas[cover == 0] = BACKGROUND
     area = (left - start_x, top - start_y, min(left - start_x + frame, size), min(top - start_y + frame, size))
     image = Image.fromarray(canvas).resize((side, side), Image.Resampling.BICUBIC, box=area, reducing_gap=3.0)
-    share = Image.fromarray(inside).resize((side, side), Image.Resampling.BOX, box=area)
+    share = Image.fromarray(cover).resize((side, side), Image.Resampling.BOX, box=area)
     return np.asarray(image), np.asarray(share, np.float32) / np.float32(255)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -58,6 +58,7 @@ _DIMENSIONS = 128  # of a cell
 #: Weight of what the photo shows of an object where the view has none of it.
 _OUTSIDE = 0.8
 _LEAST_OUTSIDE = 2.0  # cells: views that fill their square are not judged by the little they leave free
+_TURNS = tuple(45.0 * k for k in range(8))  # degrees, of objects that may be turned in the picture
 _SAMPLED = 4  # every so many objects, and of these every so many views, say what varies
 _LEAST_SHARE = 0.3  # of a patch that the object covers, to count in that
 
@@ -89,14 +90,16 @@ class ViewScores:
     Attributes:
         similarity: float32 [objects], of the object's best view.
         view: int64 [objects], which of `INDEX_VIEWS` that is.
+        roll: float32 [objects], degrees by which the object is turned clockwise in the photo.
     """
 
     similarity: NDArray[np.float32]
     view: NDArray[np.int64]
+    roll: NDArray[np.float32]
 
     def best(self, item: int) -> ViewMatch:
         """How an object seems to be seen."""
-        pose = INDEX_VIEWS[int(self.view[item])]
+        pose = replace(INDEX_VIEWS[int(self.view[item])], roll=float(self.roll[item]))
         return ViewMatch(pose.azimuth, pose.elevation, pose.roll, float(self.similarity[item]), photo_rotation(pose))
 
 
@@ -127,8 +130,7 @@ class ViewIndex:
         Raises:
             InputError: a query is malformed (see `view_crops`).
         """
-        crops = [object_crop(query, CROP_SIDE) for query in queries]
-        return [self._compared(image[None], share[None]) for image, share in crops]
+        return [self._match(query) for query in queries]
 
     def match_mesh(self, mesh: Mesh) -> NDArray[np.float32]:
         """How much each object looks like a mesh, seen from the same sides: float32 [objects].
@@ -138,23 +140,35 @@ class ViewIndex:
         """
         poses = INDEX_VIEWS[::4]
         images, share = render_object(mesh, poses, CROP_SIDE)
-        found = [self._compared(images[k : k + 1], share[k : k + 1]).similarity for k in range(len(poses))]
-        return np.asarray(np.mean(found, axis=0), np.float32)
+        by_view = self._compared(images, share)
+        return np.asarray(by_view.max(axis=2).mean(axis=0), np.float32)
 
-    def _compared(self, image: NDArray[np.uint8], share: NDArray[np.float32]) -> ViewScores:
-        """One crop [1, S, S, 3] against all views.
+    def _match(self, query: ImageQuery) -> ViewScores:
+        turns = _TURNS if query.turned else _TURNS[:1]
+        images, shares = zip(*(object_crop(query, CROP_SIDE, roll=turn) for turn in turns), strict=True)
+        found = self._compared(np.stack(images), np.stack(shares))
+        best = found.max(axis=2)
+        turn, place = best.argmax(axis=0), np.arange(self._objects)
+        view = found.argmax(axis=2)[turn, place]
+        return ViewScores(best[turn, place], view, np.array(turns, np.float32)[turn])
+
+    def _compared(self, images: NDArray[np.uint8], shares: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Crops [N, S, S, 3] against all views: float32 [N, objects, views].
 
         A view's score is the mean likeness of the cells that it covers, less the likeness of what lies beside them:
         an object that goes on where the view has ended is another object, or seen from elsewhere.
         """
-        compact = _compact(self._features(image), self._mean, self._basis)
-        cells, cover = _gridded(compact, share)
-        seen = (cells * cover[..., None])[0]
-        inside = (self._weighted @ seen.ravel()) / self._area
-        likeness = seen @ self._average.T
-        score = inside - np.float32(_OUTSIDE) * np.einsum("cv,cv->v", likeness, self._free)
-        by_view = score.reshape(self._objects, -1)
-        return ViewScores(by_view.max(axis=1).astype(np.float32), by_view.argmax(axis=1))
+        found = []
+        for image, share in zip(images, shares, strict=True):
+            # One at a time: nothing may depend on what else was asked.
+            compact = _compact(self._features(image[None]), self._mean, self._basis)
+            cells, cover = _gridded(compact, share[None])
+            seen = (cells * cover[..., None])[0]
+            inside = (self._weighted @ seen.ravel()) / self._area
+            likeness = seen @ self._average.T
+            score = inside - np.float32(_OUTSIDE) * np.einsum("cv,cv->v", likeness, self._free)
+            found.append(score.reshape(self._objects, -1).astype(np.float32))
+        return np.stack(found)
 
 
 def build_views(

@@ -46,7 +46,7 @@ def test_a_new_key_takes_the_place_of_the_old(tmp_path: Path) -> None:
     assert cached_arrays(tmp_path, "views", "b", LAYOUT, lambda: build(3))["numbers"][0] == 2
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.binary(max_size=300))
 def test_damaged_files_are_built_anew(tmp_path_factory: pytest.TempPathFactory, damage: bytes) -> None:
     folder = tmp_path_factory.mktemp("cache")

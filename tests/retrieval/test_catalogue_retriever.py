@@ -99,6 +99,20 @@ def test_a_view_is_found_again_with_its_rotation(retriever: CatalogueRetriever, 
                 assert np.array_equal(view.rotation, photo_rotation(pose))
 
 
+def test_turned_objects_are_found_when_it_is_said(
+    retriever: CatalogueRetriever, objects: list[CatalogueObject]
+) -> None:
+    umbrella = next(item for item in objects if item.row.category == "umbrella")
+    images, share = render_object(umbrella.mesh(), [dataclasses.replace(INDEX_VIEWS[0], roll=90.0)], 300)
+    (answer,) = retriever.by_image([ImageQuery(images[0], mask=share[0] > 0.5, turned=True)], limit=1)
+    view = answer.hits[0].view
+    assert answer.hits[0].row.id == umbrella.row.id
+    assert view is not None
+    assert view.roll == 90
+    top = np.array([0.0, 1.0, 0.0]) @ view.rotation
+    assert top[0] > 0.9  # to the right in the photo
+
+
 def test_batches_and_single_queries_agree(retriever: CatalogueRetriever, objects: list[CatalogueObject]) -> None:
     queries = [ImageQuery(render_object(item.mesh(), INDEX_VIEWS[:1], 120)[0][0]) for item in objects[:3]]
     together = retriever.by_image(queries)

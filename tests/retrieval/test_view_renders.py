@@ -21,6 +21,7 @@ from interactvlm.retrieval.view_renders import (
 ANGLES = st.floats(-180, 180)
 
 
+@settings(max_examples=40, deadline=None)
 @given(ANGLES, st.floats(-80, 80), ANGLES)
 def test_view_rotations_are_rotations(azimuth: float, elevation: float, roll: float) -> None:
     rotation = photo_rotation(ViewPose(azimuth, elevation, roll)).astype(np.float64)
@@ -81,7 +82,7 @@ def test_a_mesh_without_extent_has_no_views() -> None:
         render_object(point, INDEX_VIEWS, 28)
 
 
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(16, 64))
 def test_thumbnails_are_small_pictures_on_white(size: int) -> None:
     picture = thumbnail(object_for("generator/chair/0").mesh, size)
