@@ -6,7 +6,7 @@ centre, and moves that far as the two vertices of its edge move. As in Laine et 
 High-Performance Differentiable Rendering, 2020, section 3.4), the pixel it ends in is blended: the covered one loses
 1/2 - d where d < 1/2, the uncovered one gains d - 1/2 elsewhere. Mostly vertical edges count between horizontal
 neighbours, the others between vertical ones. The sum over pixels follows the covered area, and the image is
-continuous while outlines cross pixel centres.
+continuous while outlines cross pixel centres; only where a corner does may one pixel jump by a fraction.
 
 What is thinner than a pixel shows only where it covers a centre. Nothing is cut at the camera: faces and edges that
 reach behind `NEAR` are left out.
