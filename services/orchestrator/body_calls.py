@@ -154,6 +154,7 @@ class BodyCalls:
         if queue.timer is not None:
             queue.timer.cancel()
             queue.timer = None
+        queue.waiting = [photo for photo in queue.waiting if not photo.answer.done()]  # some may be about to leave
         while queue.waiting:
             self._begin(queue, queue.take())
 
@@ -170,6 +171,7 @@ class BodyCalls:
         queue.calls += 1
         work = self._answer(queue, shared)
         shared.task = asyncio.get_running_loop().create_task(work, context=first.variables)
+        shared.task.add_done_callback(lambda _: self._ended(queue))
 
     async def _answer(self, queue: _Queue, shared: _Shared) -> None:
         try:
@@ -188,12 +190,12 @@ class BodyCalls:
             else:
                 for photo in waiting:
                     settle(photo.answer, error)
-        finally:
-            queue.calls -= 1
-            if queue.waiting:
-                self._send(queue)
-            elif not queue.calls:
-                self._queues.pop(queue.likeness, None)
+
+    def _ended(self, queue: _Queue) -> None:
+        queue.calls -= 1
+        self._send(queue)
+        if not queue.calls:
+            self._queues.pop(queue.likeness, None)
 
     async def _call(self, likeness: _Likeness, shared: _Shared) -> Contacts:
         request = mvloc_service_pb2.LocateBodyRequest(
