@@ -90,7 +90,7 @@ def _toml(config: TrainingConfig) -> list[str]:
     lines = ["[model]", *_keys(parts["model"])]
     for source in parts["data"]:
         lines += ["", "[[data]]", *_keys({**source, "path": Path(source["path"]).name})]
-    lines += ["", "[steps]", *_keys(parts["steps"])]
+    lines += ["", "[sight]", *_keys(parts["sight"]), "", "[steps]", *_keys(parts["steps"])]
     assert tomllib.loads("\n".join(lines))  # noqa: S101 - what is printed can be read back
     return lines
 
