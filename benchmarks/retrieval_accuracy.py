@@ -135,7 +135,7 @@ def main() -> None:
             retriever = CatalogueRetriever(cache, load_nano_patches, objects=objects, progress=told)
             if not options.turned:
                 result["photos"] = photos(retriever, objects, any_roll=False)
-            result["photos_any_roll"] = photos(retriever, objects[:: 1 if options.quick else 4], any_roll=True)
+            result["photos_any_roll"] = photos(retriever, objects[::4], any_roll=True)
     print(json.dumps(result))
 
 
