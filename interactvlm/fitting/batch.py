@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -16,13 +17,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from interactvlm.errors import InputError
+from interactvlm.fitting.body_distance import BodyDistance
 from interactvlm.fitting.contact_points import BODY_THRESHOLD, OBJECT_THRESHOLD, ContactPoints, contact_points
 from interactvlm.fitting.crop import crop_mask
 from interactvlm.fitting.packed import PackedMeshes
+from interactvlm.fitting.sampling import points_on_faces
 from interactvlm.fitting.scene import FittingScene
 from interactvlm.geometry.mesh import Mesh
 
 __all__ = ["Contacts", "SceneBatch", "SizePrior"]
+
+_SURFACE_POINTS = 512
+"""Points of an object that are looked up in the body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,9 @@ class Contacts:
     weights: Tensor
 
 
+_Part: TypeAlias = Tensor | Contacts | PackedMeshes | BodyDistance
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SceneBatch:
     """Evidence of S scenes.
@@ -75,6 +84,8 @@ class SceneBatch:
         centre: float [S, 3], what was subtracted from their vertices.
         object_contacts: on the objects, centred as they are.
         body_contacts: on the bodies, in the photo's frame.
+        surface: float [S, P, 3], points spread over the objects, centred as they are.
+        body_distance: signed distances to the bodies.
         body_centre: float [S, 3], the mean of the body's vertices.
         target: float [S, R, R], see `crop.MaskCrop`.
         known: float [S, R, R].
@@ -89,6 +100,8 @@ class SceneBatch:
     centre: Tensor
     object_contacts: Contacts
     body_contacts: Contacts
+    surface: Tensor
+    body_distance: BodyDistance
     body_centre: Tensor
     target: Tensor
     known: Tensor
@@ -151,6 +164,8 @@ class SceneBatch:
             centre=tensor(centres),
             object_contacts=_padded(on_objects, dtype, device),
             body_contacts=_padded(on_bodies, dtype, device),
+            surface=tensor([_surface(mesh) for mesh in centred]),
+            body_distance=BodyDistance.build([scene.body for scene in scenes], dtype=dtype, device=device),
             body_centre=tensor([scene.body.vertices.mean(axis=0, dtype=np.float64) for scene in scenes]),
             target=tensor([crop.target for crop in crops]),
             known=tensor([crop.known for crop in crops]),
@@ -167,9 +182,11 @@ class SceneBatch:
         """Only these scenes, in this order."""
         index = torch.tensor(list(scenes), dtype=torch.int64, device=self.extent.device)
 
-        def pick(value: Tensor | Contacts | PackedMeshes) -> Tensor | Contacts | PackedMeshes:
+        def pick(value: _Part) -> _Part:
             if isinstance(value, PackedMeshes):
                 return value.select(scenes)
+            if isinstance(value, BodyDistance):
+                return value.select(index)
             if isinstance(value, Contacts):
                 return Contacts(value.points[index], value.normals[index], value.weights[index])
             return value[index]
@@ -177,8 +194,16 @@ class SceneBatch:
         return SceneBatch(**{field.name: pick(getattr(self, field.name)) for field in fields(self)})  # type: ignore[arg-type]
 
 
+def _surface(mesh: Mesh) -> NDArray[np.float64]:
+    corners, shares = points_on_faces(mesh.vertices, mesh.faces, _SURFACE_POINTS)
+    if not len(corners):
+        raise InputError("object_mesh", "has no surface: all of its faces have no area")
+    points: NDArray[np.float64] = (mesh.vertices[corners] * shares[..., None]).sum(axis=1)
+    return points
+
+
 def _padded(found: Sequence[ContactPoints], dtype: torch.dtype, device: torch.device | str) -> Contacts:
-    longest = max(1, *(len(one.weights) for one in found)) if len(found) > 1 else max(1, len(found[0].weights))
+    longest = max([1, *(len(one.weights) for one in found)])
 
     def stack(rows: Sequence[NDArray[np.float32]]) -> Tensor:
         padded = [np.pad(row, [(0, longest - len(row))] + [(0, 0)] * (row.ndim - 1)) for row in rows]

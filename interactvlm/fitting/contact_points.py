@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interactvlm.errors import InputError
+from interactvlm.fitting.sampling import points_on_faces
 from interactvlm.geometry.mesh import Mesh
 
 __all__ = ["BODY_THRESHOLD", "OBJECT_THRESHOLD", "ContactPoints", "contact_points"]
@@ -59,7 +60,8 @@ def contact_points(mesh: Mesh, probability: NDArray[np.float32], threshold: floa
     touching = np.flatnonzero(probability >= threshold)
     points, normals, weights = mesh.vertices[touching], mesh.vertex_normals[touching], probability[touching]
     if 0 < len(touching) < limit:
-        corners, shares = _between(mesh, probability >= threshold, limit)
+        at_contact = mesh.faces[(probability >= threshold)[mesh.faces].any(axis=1)]
+        corners, shares = points_on_faces(mesh.vertices, at_contact, _CANDIDATES * limit)
         own = (probability[corners] * shares).sum(axis=1)
         kept = own >= threshold
         corners, shares = corners[kept], shares[kept][..., None].astype(np.float32)
@@ -72,21 +74,6 @@ def contact_points(mesh: Mesh, probability: NDArray[np.float32], threshold: floa
     return ContactPoints(
         points[chosen].astype(np.float32), normals[chosen].astype(np.float32), weights[chosen].astype(np.float32)
     )
-
-
-def _between(mesh: Mesh, touching: NDArray[np.bool_], limit: int) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """About `_CANDIDATES` x `limit` points on the faces at touching vertices: corners [M, 3], barycentrics [M, 3]."""
-    faces = mesh.faces[touching[mesh.faces].any(axis=1)]
-    corners = mesh.vertices[faces].astype(np.float64)
-    areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-    if not areas.sum() > 0:
-        return faces[:0], np.zeros((0, 3))
-    # Evenly by area, and by a low-discrepancy sequence within faces: the same points in every run.
-    count = _CANDIDATES * limit
-    face = np.searchsorted(areas.cumsum() / areas.sum(), (np.arange(count) + 0.5) / count).clip(max=len(faces) - 1)
-    u, v = (np.outer(np.arange(count), (0.7548776662466927, 0.5698402909980532)) % 1).T
-    u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
-    return faces[face], np.stack([1 - u - v, u, v], axis=1)
 
 
 def _farthest(points: NDArray[np.float32], first: int, limit: int) -> NDArray[np.int64]:

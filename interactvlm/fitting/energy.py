@@ -11,13 +11,14 @@ from interactvlm.fitting.batch import SceneBatch
 from interactvlm.fitting.energies.centroid import centroid_energy
 from interactvlm.fitting.energies.contact import contact_energy
 from interactvlm.fitting.energies.mask_iou import mask_iou_energy
+from interactvlm.fitting.energies.penetration import penetration_energy
 from interactvlm.fitting.energies.size import size_energy
 from interactvlm.fitting.poses import Poses
 from interactvlm.fitting.silhouette import NEAR, render_silhouettes
 
 __all__ = ["IMAGE_TERMS", "TERMS", "energy_terms", "total_energy"]
 
-TERMS = ("mask", "centroid", "contact", "size")
+TERMS = ("mask", "centroid", "contact", "penetration", "size")
 """Names of the terms."""
 
 IMAGE_TERMS = frozenset({"mask", "centroid"})
@@ -43,6 +44,8 @@ def energy_terms(batch: SceneBatch, poses: Poses, names: frozenset[str] = frozen
             found["centroid"] = centroid_energy(images, batch.target, batch.known, projected)
     if "contact" in names:
         found["contact"] = contact_energy(poses, batch.object_contacts, batch.body_contacts)
+    if "penetration" in names:
+        found["penetration"] = penetration_energy(poses, batch.surface, batch.body_distance)
     if "size" in names:
         found["size"] = size_energy(poses.scale, batch.extent, batch.log_size)
     return found

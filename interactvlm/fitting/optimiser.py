@@ -29,7 +29,7 @@ from interactvlm.fitting.starts import best_starts, initial_poses, scale_range
 
 __all__ = ["WEIGHTS", "FitConfig", "FitResult", "Phase", "Progress", "fit"]
 
-WEIGHTS: Mapping[str, float] = {"mask": 1.0, "centroid": 1.0, "contact": 3.0, "size": 0.02}
+WEIGHTS: Mapping[str, float] = {"mask": 1.0, "centroid": 1.0, "contact": 3.0, "penetration": 1.0, "size": 0.02}
 """Weights of the terms by which results are compared (lambda_C and its like), per unit of each term."""
 
 _CHECK = 10

@@ -44,7 +44,7 @@ def test_known_poses_are_recovered(make_scene: Callable) -> None:
         assert result.best.scale[scene].item() == pytest.approx(1, abs=0.1)
     assert (result.energy.diff(dim=1) >= 0).all()
     assert (result.steps > 0).all()
-    assert set(result.terms) == {"mask", "centroid", "contact", "size"}
+    assert set(result.terms) == {"mask", "centroid", "contact", "penetration", "size"}
 
 
 def test_the_same_seed_gives_the_same_and_company_changes_nothing(make_scene: Callable) -> None:
