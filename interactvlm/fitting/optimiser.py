@@ -71,7 +71,7 @@ class Phase:
 
 def _phases() -> tuple[Phase, ...]:
     contact = {"contact": 3.0, "centroid": 1.0, "size": 0.02}
-    return (Phase("contact", 40, contact, 24, 16, 0.04), Phase("image", 120, WEIGHTS, 16, 4, 0.04))
+    return (Phase("contact", 30, contact, 48, 24, 0.04), Phase("image", 120, WEIGHTS, 24, 4, 0.04))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,9 @@ def fit(
         rotations = torch.cat([given.to(rotations), rotations], 1)
     poses = initial_poses(batch, rotations)
     with torch.no_grad():
-        poses = align_contacts(poses, batch.object_contacts, batch.body_contacts, scale_range(batch))
+        aligned = align_contacts(poses, batch.object_contacts, batch.body_contacts, scale_range(batch))
+        # Small contacts (two hands on a bar) let alignment turn the object away from a good rotation: both compete.
+        poses = poses.joined(aligned)
     steps = torch.zeros(len(batch), dtype=torch.int64)
     for phase in config.phases:
         poses = _choose(batch, poses, WEIGHTS, phase.starts)

@@ -65,6 +65,14 @@ class Poses:
         """The poses whose three tensors went through `change`, which may only touch leading axes."""
         return Poses(change(self.rotation), change(self.translation), change(self.scale))
 
+    def joined(self, other: Poses) -> Poses:
+        """These starts and another's, [S, K + K']."""
+        return Poses(
+            torch.cat([self.rotation, other.rotation], 1),
+            torch.cat([self.translation, other.translation], 1),
+            torch.cat([self.scale, other.scale], 1),
+        )
+
     def recentred(self, centre: Tensor) -> Poses:
         """The same placement for points measured from another origin: `recentred(c).apply(p) = apply(p - c)`.
 

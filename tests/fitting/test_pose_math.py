@@ -80,3 +80,11 @@ def test_projection_and_back() -> None:
 def test_wrong_input_is_named(call, message: str) -> None:
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_starts_are_joined() -> None:
+    one, other = Poses.decode(random(0, 2, 3, 10)), Poses.decode(random(1, 2, 1, 10))
+    both = one.joined(other)
+    assert both.scale.shape == (2, 4)
+    assert torch.equal(both.rotation[:, 3], other.rotation[:, 0])
+    assert torch.equal(both.translation[:, :3], one.translation)
