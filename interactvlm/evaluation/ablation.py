@@ -101,11 +101,8 @@ def run_case(
     config = replace(case.training, steps=replace(case.training.steps, steps=steps))
     begin, folder = time.monotonic(), Path(config.run.folder).expanduser()
     # What photos show is learned once for all cases that see the same photos.
-    opened = open_run(config, sources=sources, sight_folder=folder if case.data_share < 1 else folder.parent)
-    if opened.sight is not None:
-        if not opened.sight.done:
-            opened.sight.run()
-        opened.sight.load()
+    opened = open_run(config, sources=sources, phases_folder=folder if case.data_share < 1 else folder.parent)
+    opened.learn_phases()
     accelerator = make_accelerator(config)
     model = ablate_model(case, opened)
     batches = Batches(

@@ -90,7 +90,8 @@ def _toml(config: TrainingConfig) -> list[str]:
     lines = ["[model]", *_keys(parts["model"])]
     for source in parts["data"]:
         lines += ["", "[[data]]", *_keys({**source, "path": Path(source["path"]).name})]
-    lines += ["", "[sight]", *_keys(parts["sight"]), "", "[steps]", *_keys(parts["steps"])]
+    for section in ("sight", "regions", "steps"):
+        lines += ["", f"[{section}]", *_keys(parts[section])]
     assert tomllib.loads("\n".join(lines))  # noqa: S101 - what is printed can be read back
     return lines
 

@@ -3,6 +3,7 @@
 [model]      which weights to start from, which parts are trained
 [[data]]     sources of annotated photos and their share
 [sight]      first phase of a fresh nano: the image projector alone
+[regions]    second phase of a fresh nano: the mask half alone
 [steps]      batch, learning rates, losses
 [run]        where checkpoints go, how often, validation, export
 """
@@ -17,7 +18,7 @@ from typing import Any, TypeVar, get_args
 
 from interactvlm.errors import InputError
 
-__all__ = ["DataSource", "ModelPart", "RunPart", "SightPart", "StepsPart", "TrainingConfig"]
+__all__ = ["DataSource", "ModelPart", "PhasePart", "RunPart", "StepsPart", "TrainingConfig"]
 
 T = TypeVar("T")
 #: Readers of data sets: our own shards, and the published formats.
@@ -80,16 +81,16 @@ class DataSource:
 
 
 @dataclass(frozen=True, slots=True)
-class SightPart:
-    """[sight]: the first phase, in which nano's image projector learns to see (see `training.sight`).
+class PhasePart:
+    """[sight] and [regions]: what a fresh nano learns before the joint phase, half by half (see `docs/training.md`).
 
     Attributes:
         steps: its length, 0 = none.
-        photos: photos in one step.
+        photos: photos in one step; of [regions], those whose labels are used.
         rate: learning rate.
         warmup: steps until the full rate; it then falls along a cosine to `final_rate` of itself.
         final_rate: see `warmup`.
-        held_out: photos of [run.validation] that the phase is scored on in the end.
+        held_out: photos of [run.validation] that [sight] is scored on in the end.
     """
 
     steps: int = 0
@@ -114,6 +115,7 @@ class StepsPart:
         untouched: frequency of questions about something that nobody touches, against those about what is touched.
         align: first steps that learn from words alone, before masks (their time is better spent so).
         masks: share of the contact answers whose masks are learned, too.
+        code: weight of the distance between a contact token's embedding and the contact code that [regions] learned.
         objects: share of all object meshes that contact on objects is learned on (each is encoded once).
         parts_dropout: how often an answer names no body parts (its question then does not ask for them).
         mask_side: side of the mask targets; 0 = as fine as the renders.
@@ -137,6 +139,7 @@ class StepsPart:
     untouched: float = 1.0
     align: int = 0
     masks: float = 1.0
+    code: float = 1.0
     objects: float = 1.0
     parts_dropout: float = 0.5
     mask_side: int = 0
@@ -183,7 +186,8 @@ class TrainingConfig:
     run: RunPart
     data: tuple[DataSource, ...]
     model: ModelPart = field(default_factory=ModelPart)
-    sight: SightPart = field(default_factory=SightPart)
+    sight: PhasePart = field(default_factory=PhasePart)
+    regions: PhasePart = field(default_factory=PhasePart)
     steps: StepsPart = field(default_factory=StepsPart)
 
     @classmethod
@@ -203,9 +207,9 @@ class TrainingConfig:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> TrainingConfig:
         """The same from parsed TOML."""
-        unknown = sorted(set(raw) - {"model", "data", "sight", "steps", "run"})
+        unknown = sorted(set(raw) - {"model", "data", "sight", "regions", "steps", "run"})
         if unknown:
-            raise InputError(unknown[0], "is not a section; known: model, data, sight, steps, run")
+            raise InputError(unknown[0], "is not a section; known: model, data, sight, regions, steps, run")
         sources = raw.get("data")
         if not isinstance(sources, list) or not sources:
             raise InputError("data", "is missing: at least one [[data]] source is needed")
@@ -218,7 +222,8 @@ class TrainingConfig:
             run=made,
             data=tuple(_part(DataSource, f"data[{i}]", source) for i, source in enumerate(sources)),
             model=_part(ModelPart, "model", raw.get("model", {})),
-            sight=_part(SightPart, "sight", raw.get("sight", {})),
+            sight=_part(PhasePart, "sight", raw.get("sight", {})),
+            regions=_part(PhasePart, "regions", raw.get("regions", {})),
             steps=_part(StepsPart, "steps", raw.get("steps", {})),
         )
         config._check()
@@ -232,9 +237,9 @@ class TrainingConfig:
         ):  # fmt: skip
             if not low <= (value := getattr(steps, name)) <= high:
                 raise InputError(f"steps.{name}", f"is {value}, must be {low} to {high}")
-        sight = self.sight
-        if sight.steps < 0 or sight.photos < 1 or sight.warmup < 0 or sight.held_out < 1 or not sight.rate > 0:
-            raise InputError("sight", "steps and warmup must be at least 0, photos and held_out 1, rate above 0")
+        for name, phase in (("sight", self.sight), ("regions", self.regions)):
+            if phase.steps < 0 or phase.photos < 1 or phase.warmup < 0 or phase.held_out < 1 or not phase.rate > 0:
+                raise InputError(name, "steps and warmup must be at least 0, photos and held_out 1, rate above 0")
         if not (steps.rate > 0 and steps.clip > 0 and steps.warmup >= 0):
             raise InputError("steps", "rate and clip must be above 0, warmup at least 0")
         if min(steps.contact, steps.scene, steps.words) < 0 or not steps.contact + steps.scene + steps.words:

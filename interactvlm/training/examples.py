@@ -146,16 +146,20 @@ class ExampleBuilder:
         unpredicted = len(before) + 1 + given
         labels = [IGNORED_LABEL] * unpredicted + ids[unpredicted:]
         example = TrainingExample(torch.tensor(ids), torch.tensor(labels), features)
-        if surface is None or lesson.values is None:
+        if lesson.values is None or (surface is None and lesson.surface is not None):
             return example
+        values = torch.from_numpy(lesson.values)
         position = len(before) + 1 + whole.index(self._token_ids[lesson.token], given)
-        return replace(
+        example = replace(
             example,
             contact_position=position,
             contact_token=lesson.token,
-            surface=surface.surface,
-            mask_target=surface.targets(lesson.values),
-            surface_target=torch.from_numpy(lesson.values),
+            body_contact=values if lesson.surface is None else None,
+        )
+        if surface is None:
+            return example
+        return replace(
+            example, surface=surface.surface, mask_target=surface.targets(lesson.values), surface_target=values
         )
 
     def _about_objects(self, sample: ContactSample, mix: QuestionMix, rng: random.Random) -> Iterator[_Asked]:

@@ -9,13 +9,16 @@ __all__ = ["projector_in_range"]
 
 #: Directions with less than this share of the largest variance are not blown up.
 _FLOOR = 0.01
+#: How far image tokens begin to lie from the mean of all words, against words: what says nothing yet must not drown
+#: what is learned.
+_SPREAD = 0.25
 
 
 def projector_in_range(features: Tensor, table: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
     """Weight and bias of a projector that is neutral to start from.
 
     Features are whitened, reduced to their strongest directions where there are more than the language model is wide,
-    and turned at random into the mean and spread of the token embeddings.
+    and turned at random around the mean of the token embeddings, by a share of their spread.
 
     Args:
         features: float32 [P, D], image tokens of a few photos.
@@ -34,5 +37,5 @@ def projector_in_range(features: Tensor, table: Tensor, *, seed: int) -> tuple[T
     generator = torch.Generator().manual_seed(seed)
     rotation = torch.linalg.qr(torch.randn(width, kept, generator=generator))[0]
     # Whitened directions have variance 1 (or less): the embeddings' own is shared among them.
-    weight = table.std() * (width / kept) ** 0.5 * rotation @ whiten.T
+    weight = _SPREAD * table.std() * (width / kept) ** 0.5 * rotation @ whiten.T
     return weight, table.mean(0) - weight @ mean

@@ -25,6 +25,7 @@ from interactvlm.mvloc.splitter import SPLITTER_PREFIX, AttentionSplitter, side_
 from interactvlm.mvloc.surfaces import ObjectCamera, Surface, SurfaceKind, body_cameras, object_cameras
 from interactvlm.training.objective import LossParts, LossWeights, SupervisedAnswer, text_objective, training_objective
 from interactvlm.training.packing import IGNORED_LABEL, IMAGE_TOKEN, PackedRows, pack
+from interactvlm.training.regions.code import ContactCode
 from interactvlm.types import Target
 from interactvlm.vlm.network import ContactNetwork
 
@@ -49,6 +50,7 @@ class TrainingExample:
         surface: what the contact lies on, with Theta's embeddings; share one object among examples.
         mask_target: float32 [J, S, S] (see `targets.mask_target`).
         surface_target: float32 [V], contact or heat.
+        body_contact: float32 [V], the contact that the answer means on the body, whether its masks are learned or not.
     """
 
     input_ids: Tensor
@@ -59,6 +61,7 @@ class TrainingExample:
     surface: Surface | None = None
     mask_target: Tensor | None = None
     surface_target: Tensor | None = None
+    body_contact: Tensor | None = None
 
 
 class TrainableModel(nn.Module):
@@ -96,6 +99,11 @@ class TrainableModel(nn.Module):
         self.object_predictor = object_predictor
         self.neck = neck
         self.object_camera = object_camera
+        self._code: tuple[ContactCode, float] | None = None
+
+    def teach(self, code: ContactCode, weight: float) -> None:
+        """Let contact tokens' embeddings come close to a contact code, by a weight; the code itself stays as it is."""
+        self._code = (code, weight)  # a tuple hides it from the module tree: it is no part of the model
 
     @classmethod
     def from_folder(cls, folder: Path, *, device: torch.device | str = "cpu") -> TrainableModel:
@@ -161,8 +169,14 @@ class TrainableModel(nn.Module):
         if not asked:
             return text_objective(text, weights)
         embeddings = self.network.contact_embedding(states[tuple(torch.tensor(places).T)])
-        answers = self._answers([examples[index] for index in asked], embeddings)
-        return training_objective(answers, text, weights)
+        members = [examples[index] for index in asked]
+        shown = [i for i, member in enumerate(members) if member.surface is not None]
+        if shown:
+            answers = self._answers([members[i] for i in shown], embeddings[shown])
+            parts = training_objective(answers, text, weights)
+        else:
+            parts = text_objective(text, weights)
+        return parts.with_code(self._distance_to_code(members, embeddings))
 
     def states(self, rows: PackedRows) -> Tensor:
         """Final hidden states of a packed batch, [R, B, h]."""
@@ -185,6 +199,44 @@ class TrainableModel(nn.Module):
         logits: Tensor = predictor(views, prompts)[0]
         return logits
 
+    def _distance_to_code(self, examples: Sequence[TrainingExample], embeddings: Tensor) -> Tensor:
+        """Mean squared distance between embeddings and the codes of the contact they mean, weighted."""
+        rows = [i for i, example in enumerate(examples) if example.body_contact is not None]
+        if self._code is None or not rows:
+            return embeddings.new_zeros(())
+        code, weight = self._code
+        contact = torch.stack([c for example in examples if (c := example.body_contact) is not None])
+        with torch.no_grad():
+            wanted = code(contact.to(embeddings.device))
+        return weight * functional.mse_loss(embeddings[rows].float(), wanted)
+
+    def supervised(
+        self, surface: Surface, embeddings: Tensor, tokens: Sequence[str], masks: Tensor, contact: Tensor
+    ) -> list[SupervisedAnswer]:
+        """Masks and lifted probabilities of embeddings on one surface, each beside its truth.
+
+        Args:
+            surface: the surface.
+            embeddings: float [Q, C].
+            tokens: the contact token of each.
+            masks: float32 [Q, J, S, S], the mask targets.
+            contact: float32 [Q, V], contact or heat.
+        """
+        low_res = self.masks(surface, embeddings, tokens)
+        with torch.autocast(low_res.device.type, enabled=False):
+            probabilities = surface.lift(low_res)
+            fine = upsampled(low_res, masks.shape[-1])
+            return [
+                SupervisedAnswer(
+                    surface=surface.kind,
+                    mask_logits=logits,
+                    mask_target=target.to(logits.device),
+                    probabilities=lifted,
+                    surface_target=truth.to(lifted.device),
+                )
+                for logits, target, lifted, truth in zip(fine, masks, probabilities, contact, strict=True)
+            ]
+
     def _answers(self, examples: Sequence[TrainingExample], embeddings: Tensor) -> list[SupervisedAnswer]:
         """Masks and lifted probabilities, all examples of one surface together."""
         surfaces = {id(example.surface): example.surface for example in examples}
@@ -194,21 +246,10 @@ class TrainableModel(nn.Module):
                 continue
             rows = [i for i, example in enumerate(examples) if id(example.surface) == key]
             group = [examples[i] for i in rows]
-            low_res = self.masks(surface, embeddings[rows], [example.contact_token for example in group])
-            with torch.autocast(low_res.device.type, enabled=False):
-                probabilities = surface.lift(low_res)
-                for example, logits, lifted in zip(group, low_res, probabilities, strict=True):
-                    if example.mask_target is None or example.surface_target is None:
-                        continue
-                    answers.append(
-                        SupervisedAnswer(
-                            surface=surface.kind,
-                            mask_logits=upsampled(logits[None], example.mask_target.shape[-1])[0],
-                            mask_target=example.mask_target.to(logits.device),
-                            probabilities=lifted,
-                            surface_target=example.surface_target.to(lifted.device),
-                        )
-                    )
+            masks = torch.stack([mask for example in group if (mask := example.mask_target) is not None])
+            contact = torch.stack([truth for example in group if (truth := example.surface_target) is not None])
+            tokens = [example.contact_token for example in group]
+            answers += self.supervised(surface, embeddings[rows], tokens, masks, contact)
         return answers
 
 
@@ -225,8 +266,8 @@ def _check(index: int, example: TrainingExample) -> None:
         problem = f"has ids of shape {list(ids.shape)} and labels of {list(example.labels.shape)}, need [L] twice"
     elif int((ids == IMAGE_TOKEN).sum()) != 1:
         problem = f"has {int((ids == IMAGE_TOKEN).sum())} image tokens, exactly 1 is needed"
-    elif (example.contact_position is None) != (example.surface is None):
-        problem = "has a contact position without a surface, or the reverse"
+    elif (example.contact_position is None) != (example.surface is None and example.body_contact is None):
+        problem = "has a contact position without a surface or contact, or the reverse"
     elif example.surface is not None and (example.mask_target is None or example.surface_target is None):
         problem = "has a surface without targets"
     elif example.contact_position is not None and not (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -73,6 +73,11 @@ class LossParts:
     human: Tensor
     object_contact: Tensor
     affordance: Tensor
+    code: Tensor
+
+    def with_code(self, code: Tensor) -> LossParts:
+        """The same with the distance to the contact code in it."""
+        return replace(self, total=self.total + code, code=code)
 
 
 def training_objective(
@@ -119,6 +124,7 @@ def training_objective(
         human=human,
         object_contact=contact,
         affordance=affordance,
+        code=zero,
     )
 
 
@@ -134,6 +140,7 @@ def text_objective(text_loss: Tensor, weights: LossWeights | None = None) -> Los
         human=zero,
         object_contact=zero,
         affordance=zero,
+        code=zero,
     )
 
 

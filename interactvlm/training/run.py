@@ -27,10 +27,11 @@ from interactvlm.training.feature_cache import FeatureCache, feature_key
 from interactvlm.training.initialise import projector_in_range
 from interactvlm.training.model import TrainableModel
 from interactvlm.training.parameters import fill, trained_tensors
+from interactvlm.training.phase import Phase
 from interactvlm.training.prepare import prepare_model
-from interactvlm.training.saving import RunState, latest_checkpoint
+from interactvlm.training.regions.open import open_regions
+from interactvlm.training.saving import RunState
 from interactvlm.training.sight.open import open_sight
-from interactvlm.training.sight.run import SightTrainer
 from interactvlm.training.sources import open_source
 from interactvlm.training.surfaces import TrainingSurfaces
 from interactvlm.training.trainer import Trainer, make_accelerator
@@ -61,7 +62,7 @@ class OpenedRun:
         folder: Path,
         base: Path,
         model: TrainableModel,
-        sight: SightTrainer | None,
+        phases: Sequence[Phase],
         trainer: Trainer,
         sources: Sequence[Sequence[ContactSample]],
         builder: ExampleBuilder,
@@ -74,7 +75,7 @@ class OpenedRun:
         self.folder = folder
         self.base = base
         self.model = model
-        self.sight = sight
+        self.phases = phases
         self.trainer = trainer
         self.sources = sources
         self.builder = builder
@@ -84,19 +85,27 @@ class OpenedRun:
         self.vlm = vlm
 
     def run(self, *, resume: bool, minutes: float = math.inf) -> RunState | None:
-        """Both phases, each as far as it is not done yet; arguments and errors as `Trainer.run`.
+        """All phases, each as far as it is not done yet; arguments and errors as `Trainer.run`.
 
         Returns:
             Where the joint phase stands, None where it has not begun.
         """
         begin = time.monotonic()
-        if self.sight is not None and latest_checkpoint(self.folder) is None:
-            if not self.sight.done:
-                self.sight.run(minutes=minutes)
-            if not self.sight.done:
-                return None
-            self.sight.load()
+        if not self.learn_phases(minutes=minutes):
+            return None
         return self.trainer.run(resume=resume, minutes=minutes - (time.monotonic() - begin) / 60)
+
+    def learn_phases(self, *, minutes: float = math.inf) -> bool:
+        """Run the phases before the joint one as far as they are not done, and load them; whether all of them are."""
+        begin = time.monotonic()
+        for phase in self.phases:
+            if not phase.done:
+                phase.run(minutes=minutes - (time.monotonic() - begin) / 60)
+            if not phase.done:
+                return False
+        for phase in self.phases:
+            phase.load()
+        return True
 
 
 def base_folder(config: TrainingConfig) -> Path:
@@ -117,7 +126,7 @@ def open_run(
     sources: Sequence[Sequence[ContactSample]] | None = None,
     held_out: Sequence[ContactSample] | None = None,
     body: tuple[BodySource, BodyTemplate] | None = None,
-    sight_folder: Path | None = None,
+    phases_folder: Path | None = None,
 ) -> OpenedRun:
     """Open data and checkpoint and put the run together.
 
@@ -126,7 +135,7 @@ def open_run(
         sources: samples to use in place of what [[data]] names, one sequence per source.
         held_out: samples to use in place of what [run.validation] names.
         body: what human contact lies on in the renders, and the body with its parts, in place of what is found.
-        sight_folder: where the first phase lies, when it is not in the run's own folder.
+        phases_folder: where the phases before the joint one lie, when it is not in the run's own folder.
 
     Raises:
         InputError: the configuration names something that is not there.
@@ -195,7 +204,17 @@ def open_run(
         features=features,
         preprocessor=vision.preprocessor,
         part_index=template.part_index,
-        folder=sight_folder or folder,
+        folder=phases_folder or folder,
+        writes=accelerator.is_main_process,
+    )
+    regions = open_regions(
+        config,
+        model=model,
+        builder=builder,
+        body=surfaces.body,
+        template=template,
+        sources=opened_sources,
+        folder=phases_folder or folder,
         writes=accelerator.is_main_process,
     )
     trainer = Trainer(
@@ -206,7 +225,7 @@ def open_run(
         folder=folder,
         base=base,
         model=trainer.model,
-        sight=sight,
+        phases=[phase for phase in (sight, regions) if phase is not None],
         trainer=trainer,
         sources=opened_sources,
         builder=builder,

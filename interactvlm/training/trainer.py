@@ -141,7 +141,7 @@ class Trainer:
             last = index == len(passes) - 1
             with _unsynchronised(self._wrapped, last):
                 parts = self._wrapped(examples)
-            for name in ("total", "text", "mask_focal", "mask_dice", "human", "object_contact", "affordance"):
+            for name in ("total", "text", "mask_focal", "mask_dice", "human", "object_contact", "affordance", "code"):
                 value = getattr(parts, name).item() / len(passes)
                 key = "loss" if name == "total" else name
                 values[key] = values.get(key, 0.0) + value

@@ -12,7 +12,7 @@ from interactvlm.body.template import load_template
 from interactvlm.evaluation import ablation
 from interactvlm.evaluation.ablation import ablate, run_case
 from interactvlm.evaluation.ablation_cases import AblationPlan
-from interactvlm.training.config import DataSource, ModelPart, RunPart, SightPart, StepsPart, TrainingConfig
+from interactvlm.training.config import DataSource, ModelPart, PhasePart, RunPart, StepsPart, TrainingConfig
 from tests.evaluation.fakes import sample_of
 
 LAYERS = 0.07
@@ -28,7 +28,7 @@ def plan_in(folder: Path) -> AblationPlan:
     source = DataSource("shards", "unused")
     steps = StepsPart(steps=1, photos=2, photos_at_once=2, questions=2, mask_side=64, warmup=1, precision="float32")
     run = RunPart(folder=str(folder / "run"), device="cpu", cache=str(folder / "cache"))
-    model, sight = ModelPart(start="fresh"), SightPart(steps=1, photos=2)
+    model, sight = ModelPart(start="fresh"), PhasePart(steps=1, photos=2)
     return AblationPlan(TrainingConfig(run=run, data=(source,), model=model, sight=sight, steps=steps), source)
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,14 @@ from PIL import Image
 
 from interactvlm.body.parts import PART_NAMES
 from interactvlm.datasets.sample import ContactSample, HumanContact
-from interactvlm.errors import CheckpointError
-from interactvlm.training.config import SightPart
+from interactvlm.errors import CheckpointError, InteractVLMError
+from interactvlm.training.config import PhasePart
+from interactvlm.training.phase import Phase
 from interactvlm.training.saving import latest_checkpoint
 from interactvlm.training.sight.batches import SightBatches, cell_shares, token_words
 from interactvlm.training.sight.heads import SightHeads
 from interactvlm.training.sight.photos import CELL, SightPhoto, see
-from interactvlm.training.sight.run import SightTrainer
+from interactvlm.training.sight.run import sight_phase
 from interactvlm.training.sight.words import THINGS, WordVectors
 from interactvlm.types import Box, Task
 from interactvlm.vlm.preprocess import PhotoPreprocessor
@@ -134,100 +137,124 @@ def test_questions_do_not_see_each_other_nor_other_photos(words: WordVectors) ->
     assert not torch.allclose(together[0], together[2], atol=1e-3)
 
 
+@dataclass
+class Learning:
+    phase: Phase
+    heads: SightHeads
+    projector: BlockProjector
+    batches: SightBatches
+
+    @property
+    def loss(self) -> float:
+        return self.heads(self.projector, self.batches.draw(0)).total.item()
+
+    @property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return {**self.projector.state_dict(), **self.heads.state_dict()}
+
+
 @pytest.fixture
-def make_trainer(tmp_path: Path, words: WordVectors) -> Callable[..., SightTrainer]:
+def learning(tmp_path: Path, words: WordVectors) -> Callable[..., Learning]:
     """Four photos, one of them known by its contacts alone; features tell where the mug is and which hand holds it."""
     scenes = []
     for index, part in enumerate((LEFT, RIGHT, LEFT, RIGHT)):
         masks = np.zeros((32, 32), np.uint8)
         masks[:, :16], masks[8 * index : 8 * index + 8, 16:] = 1, 2
         scenes.append(scene(masks, part))
+    samples = [sample for sample, _ in scenes]
     features = torch.randn(4, 16, 4 * WIDTH, generator=torch.Generator().manual_seed(5))
 
-    def make(folder: str = "sight", *, recipe: str = "one", **part: Any) -> SightTrainer:
+    def known_of(_: object, i: int) -> SightPhoto:
+        geometry = scenes[i][1] if i else None
+        return see(samples[i], geometry, preprocessor=PREPROCESSOR, cells=CELLS, part_index=PART_INDEX)
+
+    def make(folder: str = "sight", *, recipe: str = "one") -> Learning:
         torch.manual_seed(2)
         projector = BlockProjector(blocks=1, tokens=16, merge=2, width=4 * WIDTH, hidden=HIDDEN)
         heads = SightHeads(words, width=WIDTH)
         batches = SightBatches(
-            [[sample for sample, _ in scenes]],
+            [samples],
             [1],
             photos=4,
             seed=0,
-            features=lambda samples: [features[[s for s, _ in scenes].index(sample)] for sample in samples],
-            see=lambda _, i: see(
-                scenes[i][0],
-                scenes[i][1] if i else None,
-                preprocessor=PREPROCESSOR,
-                cells=CELLS,
-                part_index=PART_INDEX,
-            ),
+            features=lambda some: [features[samples.index(sample)] for sample in some],
+            see=known_of,
             words=words,
             merge=2,
         )
-        return SightTrainer(
+        phase = sight_phase(
             projector=projector,
             heads=heads,
             batches=batches,
             held_out=batches,
-            part=SightPart(steps=6, photos=4, rate=3e-3, warmup=2, **part),
+            part=PhasePart(steps=6, photos=4, rate=3e-3, warmup=2),
             folder=tmp_path / folder,
             precision="float32",
             save_every=2,
             writes=True,
             recipe=recipe,
         )
+        return Learning(phase, heads, projector, batches)
 
     return make
 
 
-def test_it_learns_and_resumes_exactly(make_trainer: Callable[..., SightTrainer]) -> None:
-    straight = make_trainer("straight")
-    first_loss = straight._heads(straight._projector, straight._batches.draw(0)).total.item()
-    assert straight.run().step == 6
-    assert straight.done
-    assert straight._heads(straight._projector, straight._batches.draw(0)).total.item() < 0.7 * first_loss
+def test_it_learns_and_resumes_exactly(learning: Callable[..., Learning], tmp_path: Path) -> None:
+    straight = learning("straight")
+    first_loss = straight.loss
+    assert straight.phase.run().step == 6
+    assert straight.phase.done
+    assert straight.loss < 0.8 * first_loss
+    last = json.loads((tmp_path / "straight" / "log.jsonl").read_text().splitlines()[-1])
+    assert last["kind"] == "validation"
+    assert {"part_f1", "touched_acc"} < last.keys()
 
-    begun = make_trainer("pieces")
-    draw, steps = begun._batches.draw, iter(range(9))
+    begun = learning("pieces")
+    draw, steps = begun.batches.draw, iter(range(9))
 
     def three(step: int) -> Any:
         if next(steps) == 3:
             raise KeyboardInterrupt
         return draw(step)
 
-    begun._batches.draw = three  # type: ignore[method-assign]
+    begun.batches.draw = three  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
-        begun.run()
-    assert not begun.done
-    resumed = make_trainer("pieces")
-    assert resumed.run().step == 6
-    for name, parameter in straight._parameters.items():
-        assert torch.equal(parameter, resumed._parameters[name]), name
+        begun.phase.run()
+    assert not begun.phase.done
+    resumed = learning("pieces")
+    assert resumed.phase.run().step == 6
+    for name, tensor in straight.tensors.items():
+        assert torch.equal(tensor, resumed.tensors[name]), name
 
 
-def test_what_was_learned_is_loaded_by_its_own_recipe_only(make_trainer: Callable[..., SightTrainer]) -> None:
-    fresh = make_trainer()
+def test_what_was_learned_is_loaded_by_its_own_recipe_only(learning: Callable[..., Learning]) -> None:
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
-        fresh.load()
-    trained = make_trainer()
-    trained.run()
-    loaded = make_trainer()
-    loaded.load()
-    assert all(torch.equal(p, loaded._parameters[n]) for n, p in trained._parameters.items())
+        learning().phase.load()
+    trained = learning()
+    trained.phase.run()
+    loaded = learning()
+    loaded.phase.load()
+    assert all(torch.equal(tensor, loaded.tensors[name]) for name, tensor in trained.tensors.items())
     with pytest.raises(CheckpointError, match="another recipe"):
-        make_trainer(recipe="two").load()
+        learning(recipe="two").phase.load()
 
 
-def test_time_can_be_limited_in_the_first_phase(make_trainer: Callable[..., SightTrainer], tmp_path: Path) -> None:
-    trainer = make_trainer()
-    assert trainer.run(minutes=0).step == 0
+def test_time_can_be_limited_in_a_phase(learning: Callable[..., Learning], tmp_path: Path) -> None:
+    assert learning().phase.run(minutes=0).step == 0
     assert latest_checkpoint(tmp_path / "sight") is None
 
 
-def test_scores_count_parts_and_touch(make_trainer: Callable[..., SightTrainer]) -> None:
-    trainer = make_trainer()
-    batch = trainer._batches.first(4)
-    trainer._heads.answers = lambda *_: torch.where(batch.contacts > 0, 5.0, -5.0)  # type: ignore[method-assign, assignment]
-    assert trainer.scores(batch) == {"part_f1": 1.0, "touched_acc": 1.0}
-    trainer._heads.answers = lambda *_: torch.full_like(batch.contacts, -5.0)  # type: ignore[method-assign, assignment]
-    assert trainer.scores(batch) == {"part_f1": 0.0, "touched_acc": 0.5}
+def test_a_loss_that_is_not_finite_ends_a_phase(learning: Callable[..., Learning]) -> None:
+    broken = learning()
+    torch.nn.init.constant_(broken.projector.linear.bias, torch.nan)
+    with pytest.raises(InteractVLMError, match="not finite at step 0"):
+        broken.phase.run()
+
+
+def test_scores_count_parts_and_touch(learning: Callable[..., Learning]) -> None:
+    made = learning()
+    batch = made.batches.first(4)
+    made.heads.answers = lambda *_: torch.where(batch.contacts > 0, 5.0, -5.0)  # type: ignore[method-assign, assignment]
+    assert made.heads.scores(made.projector, batch) == {"part_f1": 1.0, "touched_acc": 1.0}
+    made.heads.answers = lambda *_: torch.full_like(batch.contacts, -5.0)  # type: ignore[method-assign, assignment]
+    assert made.heads.scores(made.projector, batch) == {"part_f1": 0.0, "touched_acc": 0.5}

@@ -15,8 +15,10 @@ from interactvlm.vlm.projector import BlockProjector
 __all__ = ["SightBatch", "SightHeads", "SightLosses"]
 
 _WIDTH, _ATTENTION_HEADS, _LAYERS = 256, 4, 2
-#: An image token is like few of all words: what an unlike pair begins with, as a logit.
-_UNLIKE = -4.0
+#: How much of a word an image token must hold to be counted as showing it, in deviations of the words' embeddings (a
+#: word itself is some 24 of them away from the mean of all), and how sharply. Fixed, not learned: a learned scale is
+#: content with a trace of the word, which the language model would not notice.
+_ENOUGH, _SHARP = 8.0, 0.5
 #: A cell that shows an object weighs so much more than one of the background or a person.
 _OBJECT_CELL = 4.0
 
@@ -84,8 +86,6 @@ class SightHeads(nn.Module):
         self.register_buffer("mean", words.mean, persistent=False)
         self.cell = nn.Linear(width, hidden)
         self.nothing = nn.Linear(width, 1)
-        self.scale = nn.Parameter(torch.tensor(1 / words.deviation))
-        self.unlike = nn.Parameter(torch.tensor(_UNLIKE))
         self._deviation = words.deviation
         self.name = nn.Linear(hidden, _WIDTH)
         self.memory = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, _WIDTH))
@@ -123,6 +123,14 @@ class SightHeads(nn.Module):
         answered: Tensor = self.answer(asked[rows, places])
         return answered
 
+    def scores(self, projector: BlockProjector, batch: SightBatch) -> dict[str, float]:
+        """How well contact can be read off the image tokens: F1 of the parts, share of "touched or not" got right."""
+        answers = self.answers(projector(batch.features), batch.photo_of, batch.names).float()
+        said, true = answers > 0, batch.contacts > 0
+        found = (said & true)[:, :-1].sum().item()
+        f1 = 2 * found / max(1, (said[:, :-1].sum() + true[:, :-1].sum()).item())
+        return {"part_f1": f1, "touched_acc": (said[:, -1] == true[:, -1]).float().mean().item()}
+
     def _cells(self, seen: Tensor, truth: Tensor) -> Tensor:
         if not len(truth):
             return seen.new_zeros((), dtype=torch.float32)
@@ -137,7 +145,8 @@ class SightHeads(nn.Module):
         if not len(truth):
             return tokens.new_zeros((), dtype=torch.float32)
         with torch.autocast(tokens.device.type, enabled=False):
-            logits = self.scale * ((tokens.float() - self.mean) @ self.alike.T) + self.unlike
+            held = (tokens.float() - self.mean) @ self.alike.T / self._deviation
+            logits = _SHARP * (held - _ENOUGH)
             return functional.binary_cross_entropy_with_logits(logits, truth, reduction="none").sum(-1).mean()
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +13,11 @@ from interactvlm.datasets.sample import ContactSample
 from interactvlm.training.batches import PhotoFeatures
 from interactvlm.training.config import TrainingConfig
 from interactvlm.training.model import TrainableModel
+from interactvlm.training.phase import Phase, phase_recipe
 from interactvlm.training.sight.batches import SightBatches
 from interactvlm.training.sight.heads import SightHeads
 from interactvlm.training.sight.photos import SightPhoto, see
-from interactvlm.training.sight.run import SightTrainer
+from interactvlm.training.sight.run import sight_phase
 from interactvlm.training.sight.words import WordVectors
 from interactvlm.training.sources import geometry_of
 from interactvlm.vlm.preprocess import PhotoPreprocessor
@@ -41,7 +40,7 @@ def open_sight(
     part_index: NDArray[np.uint8],
     folder: Path,
     writes: bool,
-) -> SightTrainer | None:
+) -> Phase | None:
     """The first phase; None where there is none: [sight] has no steps, weights are there, or the projector no blocks.
 
     Args:
@@ -80,9 +79,8 @@ def open_sight(
             merge=merge,
         )
 
-    recipe = repr((asdict(config.model), [asdict(source) for source in config.data], asdict(part), config.steps.seed))
     torch.manual_seed(config.steps.seed)
-    return SightTrainer(
+    return sight_phase(
         projector=projector,
         heads=SightHeads(words, width=projector.width).to(model.device),
         batches=batches(sources, [source.ratio for source in config.data]),
@@ -92,5 +90,5 @@ def open_sight(
         precision=config.steps.precision,
         save_every=config.run.save_every,
         writes=writes,
-        recipe=hashlib.sha256(recipe.encode()).hexdigest()[:16],
+        recipe=phase_recipe(config, part),
     )
