@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from interactvlm.fitting.clustering import few_faces
 from interactvlm.fitting.poses import Poses
 
 __all__ = ["PackedMeshes"]
@@ -24,7 +25,7 @@ class PackedMeshes:
 
     Attributes:
         counts: N_s by scene.
-        vertices: float [N, 3], the object's own frame, metres. Coinciding vertices are one.
+        vertices: float [N, 3], the object's own frame, metres.
         faces: int64 [F, 3].
         edges: int64 [E, 2].
         opposite: int64 [E, 2], the third vertices of an edge's two faces; the second is -1 where an edge does not
@@ -45,15 +46,12 @@ class PackedMeshes:
     def pack(
         cls, meshes: Sequence[tuple[NDArray[np.floating], NDArray[np.integer]]], *, dtype: torch.dtype = torch.float32
     ) -> PackedMeshes:
-        """Join meshes given as (vertices [N_s, 3], faces [F_s, 3])."""
+        """Join meshes given as (vertices, faces [F_s, 3]), which `clustering.few_faces` makes small enough first."""
         counts, vertices, faces, edges, opposite, face_scene, edge_scene = [], [], [], [], [], [], []
         offset = 0
         for scene, (own_vertices, own_faces) in enumerate(meshes):
             # Exported meshes repeat vertices along seams of colour or texture: there, every edge would look like a rim.
-            unique, index = np.unique(np.asarray(own_vertices, np.float64), axis=0, return_inverse=True)
-            triangles = index.reshape(-1)[np.asarray(own_faces)]
-            distinct = (triangles != np.roll(triangles, 1, axis=1)).all(axis=1)
-            triangles = triangles[distinct]
+            unique, triangles = few_faces(own_vertices, own_faces)
             ends, third = _edges(triangles)
             counts.append(len(unique))
             vertices.append(unique)
