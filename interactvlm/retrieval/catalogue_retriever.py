@@ -79,6 +79,14 @@ class CatalogueRetriever:
     def warm(self) -> None:
         """See `Retriever`."""
         self._labels()
+
+    @property
+    def sees(self) -> bool:
+        """See `Retriever`."""
+        return self._view_index is not None
+
+    def warm_views(self) -> None:
+        """See `Retriever`; an exception of `progress` gives up."""
         self._views()
 
     def close(self) -> None:

@@ -119,7 +119,16 @@ class Retriever(Protocol):
     def __len__(self) -> int: ...
 
     def warm(self) -> None:
-        """Load and build everything now rather than at the first query that needs it."""
+        """Load what queries by words or encoders need, now rather than at the first of them."""
+        ...
+
+    @property
+    def sees(self) -> bool:
+        """Whether queries that show something are answered at once; otherwise they wait for `warm_views`."""
+        ...
+
+    def warm_views(self) -> None:
+        """Build what queries that show something need: minutes, the first time, for the embedded catalogue."""
         ...
 
     def close(self) -> None:

@@ -81,6 +81,14 @@ class TableRetriever:
         if self._folders["query encoder"] is not None:
             self._query_encoder()
 
+    @property
+    def sees(self) -> bool:
+        """See `Retriever`: a table holds no views."""
+        return True
+
+    def warm_views(self) -> None:
+        """See `Retriever`."""
+
     def close(self) -> None:
         """See `Retriever`."""
         self._opened.retire()

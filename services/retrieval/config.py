@@ -20,6 +20,8 @@ class RetrievalConfig(Settings):
         table: folder of the operator's table; empty for the embedded catalogue, which never changes.
         shape_encoder: folder of the converted point encoder, for clouds and meshes (as queries and to add).
         query_encoder: folder of the CLIP that belongs to the table, for texts and pictures.
+        prepare_views: build what pictures are compared with at the start (minutes, once a machine); false leaves it to
+            the first query that shows something, which is told to come again.
         refresh_seconds: how often to look for a newer snapshot, which others may have written.
         decode_threads: pictures and meshes decoded at once.
         waiting_bytes: bound of the queries that wait to be decoded; more are refused with QUEUE_FULL.
@@ -32,6 +34,7 @@ class RetrievalConfig(Settings):
     table: str = ""
     shape_encoder: str = ""
     query_encoder: str = ""
+    prepare_views: bool = True
     refresh_seconds: float = 5.0
     decode_threads: int = 2
     waiting_bytes: int = 512 * 2**20

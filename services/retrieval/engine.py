@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from interactvlm.errors import InputError, InteractVLMError
+from interactvlm.errors import CancelledError, InputError, InteractVLMError
 from interactvlm.retrieval.glb import as_glb
 from interactvlm.retrieval.retriever import Retriever
 from services.retrieval.config import RetrievalConfig
@@ -27,6 +27,8 @@ from services.runtime.errors import Loading, NotFound, QueueFull
 __all__ = ["RetrievalEngine"]
 
 T = TypeVar("T")
+#: Kinds of queries that are compared with views, where the table has any.
+_SHOWING = ("crop", "mesh")
 _log = logging.getLogger(__name__)
 
 
@@ -52,6 +54,7 @@ class RetrievalEngine:
         )
         self._opened: Opened | None = None
         self._refreshing: asyncio.Task[None] | None = None
+        self._preparing: asyncio.Task[None] | None = None
         self._held_bytes = 0
 
     @property
@@ -70,8 +73,10 @@ class RetrievalEngine:
         return self._live.embed_shapes
 
     async def load(self) -> None:
-        """Open the table and load what queries need; raises as `load_retriever` does."""
+        """Open the table; views are built beside it. Raises as `load_retriever` does."""
         self._opened = await asyncio.to_thread(self._opening, self._config)
+        if self._config.prepare_views:
+            self._begin_preparing()
         self._refreshing = asyncio.create_task(self._keep_refreshing())
 
     async def close(self) -> None:
@@ -80,6 +85,9 @@ class RetrievalEngine:
             self._refreshing.cancel()
             await asyncio.gather(self._refreshing, return_exceptions=True)
         await self._batcher.drain()
+        if self._opened is not None and self._preparing is not None:
+            self._opened.preparation.give_up()
+            await self._preparing
         self.worker.close()
         self._decoders.shutdown(wait=True, cancel_futures=True)
         if self._opened is not None:
@@ -91,11 +99,15 @@ class RetrievalEngine:
         Raises:
             InputError: the query is not usable, here or for the encoders.
             MissingDependencyError: a query of this kind needs a package that is not installed.
+            Loading: it shows something, and the views to compare it with are still being built.
             ResourceExhausted: too much work waits.
             DeadlineExceededError, CancelledError: as the call says.
         """
         with self._room(wanted.nbytes):
             query = await self._read(wanted, call)
+        if query.kind in _SHOWING and not self.tables.shared.sees:
+            self._begin_preparing()
+            raise Loading("the catalogue's views are still being built; texts are answered", retry_after=10.0)
         with self._room(query.nbytes):
             async with self.tables_of(call.owner) as tables:
                 return await self._batcher.submit(Item(query, tables), call)
@@ -178,6 +190,18 @@ class RetrievalEngine:
             yield
         finally:
             self._held_bytes -= size
+
+    def _begin_preparing(self) -> None:
+        if self._preparing is None or self._preparing.done():  # done without views: it failed, and may be tried again
+            self._preparing = asyncio.create_task(asyncio.to_thread(self._prepare))
+
+    def _prepare(self) -> None:
+        try:
+            self.tables.shared.warm_views()
+        except CancelledError:
+            _log.info("the catalogue's views were not finished")
+        except InteractVLMError as error:
+            _log.error("the catalogue's views cannot be built: %s", error)
 
     async def _keep_refreshing(self) -> None:
         while True:

@@ -69,6 +69,7 @@ def deployment(nano_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> I
             stderr=stream,
             text=True,
             cwd=folder,
+            env={**os.environ, "INTERACTVLM_PREPARE_VIEWS": "false"},
         )
     try:
         assert process.stdout is not None

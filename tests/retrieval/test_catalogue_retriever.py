@@ -180,14 +180,14 @@ def test_the_index_is_built_once_and_anew_when_the_contents_change(
     def opened(chosen: list[CatalogueObject]) -> CatalogueRetriever:
         return CatalogueRetriever(tmp_path, lambda: encoder, objects=chosen, progress=lambda *step: told.append(step))
 
-    opened(few).warm()
+    opened(few).warm_views()
     assert told == [("views", 1, 2), ("views", 2, 2)]
     built = encoder.calls
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: opened(few).warm(), range(4)))
+        list(pool.map(lambda _: opened(few).warm_views(), range(4)))
     assert encoder.calls == built
     changed = [dataclasses.replace(few[0], row=dataclasses.replace(few[0].row, mesh_sha256="0" * 64)), few[1]]
-    opened(changed).warm()
+    opened(changed).warm_views()
     assert encoder.calls > built
     assert opened(changed).version != opened(few).version
     assert len(list(tmp_path.glob("views-*.safetensors"))) == 1

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from interactvlm.errors import CheckpointError
-from interactvlm.torchvision_cpu import prepare_torchvision
 from interactvlm.vlm.nano.packages import IMAGE_ENCODER
-from interactvlm.vlm.nano.vision import PREPROCESSOR_CONFIG, VISION_CONFIG, read_vision_tower
+from interactvlm.vlm.nano.vision import PREPROCESSOR_CONFIG, VISION_CONFIG, read_vision_tower, write_vision_tower
+from interactvlm.vlm.vision import VisionTower
 
 __all__ = ["NanoPatches", "load_nano_patches"]
 
@@ -67,16 +68,10 @@ def load_nano_patches(device: torch.device | str = "cpu") -> NanoPatches:
         MissingDependencyError: the package, or a library that reads it, is not installed.
         CheckpointError: its file is damaged.
     """
-    prepare_torchvision()
-    from transformers import Dinov2Config, Dinov2Model
-
-    file = IMAGE_ENCODER.verified()
-    tower = read_vision_tower(file)
-    with torch.device("meta"):
-        model = Dinov2Model(Dinov2Config(**VISION_CONFIG))
-    tensors = {name: torch.from_numpy(np.array(value)) for name, value in tower.items()}
-    report = model.load_state_dict(tensors, strict=False, assign=True)
-    missing = [name for name in report.missing_keys if not name.endswith("mask_token")]
-    if missing:
-        raise CheckpointError(file, f"lacks {len(missing)} tensors, the first is {missing[0]}")
-    return NanoPatches(model.to(device).eval().requires_grad_(False))
+    tower = read_vision_tower(IMAGE_ENCODER.verified())
+    # Through a folder: transformers renames published tensors only on that way.
+    with tempfile.TemporaryDirectory(prefix="interactvlm-") as scratch:
+        folder = Path(scratch) / "tower"
+        write_vision_tower(tower, folder)
+        loaded = VisionTower.from_folder(folder, select_layer=-1, pool=1, device=device, dtype=torch.float32)
+    return NanoPatches(loaded.model)

@@ -59,7 +59,11 @@ class ToyTable:
     def __len__(self) -> int:
         return len(ROWS)
 
+    sees = True
+
     def warm(self) -> None: ...
+
+    def warm_views(self) -> None: ...
 
     def close(self) -> None:
         self.closed = True

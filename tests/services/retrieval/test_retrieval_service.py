@@ -416,3 +416,30 @@ async def test_admin_commands(start_toy: Any, toy_table: Any) -> None:
         for command, arguments in (("forget", {}), ("reload", {"now": True})):
             with pytest.raises(InputError, match=r"known|takes none"):
                 await running.service.admin(command, arguments)
+
+
+@pytest.mark.parametrize("at_start", [True, False])
+async def test_while_views_are_built_texts_are_answered(
+    start_toy: Any, toy_table: Any, picture: bytes, at_start: bool
+) -> None:
+    begun, go_on, table = threading.Event(), threading.Event(), toy_table()
+    table.sees = False
+
+    def build() -> None:
+        begun.set()
+        go_on.wait(30)
+        table.sees = True
+
+    table.warm_views = build
+    async with start_toy(table, prepare_views=at_start) as toy:
+        assert (await asyncio.to_thread(begun.wait, 0.5)) == at_start
+        assert (await toy.stub.Search(text("cup"))).hits
+        with pytest.raises(grpc.aio.AioRpcError) as told:
+            await toy.stub.Search(pb.SearchRequest(crop=picture, include_distant=True))
+        assert told.value.code() == grpc.StatusCode.UNAVAILABLE
+        assert "views are still being built" in (told.value.details() or "")
+        assert await asyncio.to_thread(begun.wait, 5)
+        go_on.set()
+        while not table.sees:
+            await asyncio.sleep(0.01)
+        assert (await toy.stub.Search(pb.SearchRequest(crop=picture, include_distant=True))).hits
