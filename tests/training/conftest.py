@@ -89,16 +89,24 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_run(
     tmp_path: Path, shared_cache: Path, tiny_release: Path, tiny_body: BodyTemplate, make_sample: Any
 ) -> Callable[..., OpenedRun]:
-    """A run over two photos; keyword arguments go to [steps]."""
+    """A run over two photos; keyword arguments go to [steps] but for those of other sections."""
 
-    def make(folder: str = "run", *, run: dict[str, Any] | None = None, **steps: Any) -> OpenedRun:
+    def make(
+        folder: str = "run",
+        *,
+        run: dict[str, Any] | None = None,
+        model: dict[str, Any] | None = None,
+        regions: dict[str, Any] | None = None,
+        **steps: Any,
+    ) -> OpenedRun:
         (tower,) = GOLDEN.glob("clip-vit-*")
         config = TrainingConfig.from_dict(
             {
                 "model": {
                     "base": str(tiny_release), "vision_tower": str(tower), "rows": "all", "projector": False,
-                    "neck": False,
+                    "neck": False, **(model or {}),
                 },
+                "regions": regions or {},
                 "data": [{"kind": "damon", "path": "."}],
                 "steps": {
                     "steps": 6, "photos": 2, "photos_at_once": 2, "questions": 2, "mask_side": 32, "warmup": 2,

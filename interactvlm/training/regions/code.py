@@ -13,6 +13,8 @@ __all__ = ["ContactCode", "vertex_patches"]
 #: Patches that the body's surface is divided into; a hand has several.
 _PATCHES = 256
 _HIDDEN = 512
+#: Patches that a usual contact touches.
+_FEW = 8
 
 
 class ContactCode(nn.Module):
@@ -35,8 +37,10 @@ class ContactCode(nn.Module):
         self.register_buffer("patch_of", torch.from_numpy(patch_of), persistent=False)
         counts = torch.from_numpy(np.bincount(patch_of, minlength=patches)).float()
         self.register_buffer("counts", counts, persistent=False)
-        self.first = nn.Linear(patches, _HIDDEN)
-        self.second = nn.Linear(_HIDDEN, channels)
+        # Without biases, and with weights for the few patches that are touched at a time: regions differ at once.
+        self.first = nn.Linear(patches, _HIDDEN, bias=False)
+        self.second = nn.Linear(_HIDDEN, channels, bias=False)
+        nn.init.normal_(self.first.weight, std=_FEW**-0.5)
 
     def forward(self, contact: Tensor) -> Tensor:
         """Embeddings of mean 0 and deviation 1: contact float32 [Q, V] to [Q, C]."""
