@@ -98,8 +98,10 @@ def test_tokens_labels_and_the_contact_token(builder: ExampleBuilder) -> None:
     assert predicted == list(range(predicted[0], len(ids)))
     assert builder._tokenizer.decode(ids[predicted[0] : -1]) == lesson.answer
     assert torch.equal(example.surface_target, torch.from_numpy(lesson.values))  # type: ignore[arg-type]
-    text_only = builder.example(lesson, torch.zeros(4, 8))
-    assert (text_only.contact_position, text_only.surface) == (None, None)
+    without_masks = builder.example(lesson, torch.zeros(4, 8))
+    assert without_masks.surface is None
+    assert without_masks.contact_position == example.contact_position
+    assert torch.equal(without_masks.body_contact, torch.from_numpy(lesson.values))  # type: ignore[arg-type]
 
 
 class Targets:
