@@ -12,15 +12,14 @@ all views, V vertices or points. Vertices that no view sees get 0.
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array
 from torch import Tensor
 
 from interactvlm.errors import InputError
+from interactvlm.mvloc.sparse import SparseMatrix
 
 __all__ = ["HardLift", "Lift", "MeshLift", "PointLift", "SoftLift"]
 
@@ -87,8 +86,7 @@ class Lift:
     @property
     def nbytes(self) -> int:
         """Bytes of the prepared matrices: what one call reads."""
-        matrices = [m for m in vars(self).values() if isinstance(m, Tensor) and m.layout is torch.sparse_csr]
-        return sum(t.nbytes for m in matrices for t in (m.crow_indices(), m.col_indices(), m.values()))
+        return sum(matrix.nbytes for matrix in vars(self).values() if isinstance(matrix, SparseMatrix))
 
     def _prepare(self, vertices: NDArray[np.int64], weights: NDArray[np.float64]) -> None:
         """Build the matrices from the foreground pixels' vertices and weights, [P, K] each."""
@@ -103,11 +101,11 @@ class Lift:
         view = self._pixels // self.side**2
         return np.asarray(vertices + (view * self.count)[:, None])
 
-    def _view_matrix(self, vertices: NDArray[np.int64], weights: NDArray[np.float64]) -> Tensor:
+    def _view_matrix(self, vertices: NDArray[np.int64], weights: NDArray[np.float64]) -> SparseMatrix:
         """Sparse [J V, P]: every view's vertices from its own pixels."""
         return _sparse(self._rows_by_view(vertices), weights, self.views * self.count, self.device)
 
-    def _mean_matrix(self, vertices: NDArray[np.int64], weights: NDArray[np.float64]) -> Tensor:
+    def _mean_matrix(self, vertices: NDArray[np.int64], weights: NDArray[np.float64]) -> SparseMatrix:
         """Sparse [V, P]: weighted mean per view, then the mean over the views that see the vertex, in one product."""
         rows = self._rows_by_view(vertices)
         total = np.bincount(rows.ravel(), weights.ravel(), self.views * self.count)
@@ -193,7 +191,9 @@ class PointLift(Lift):
         return self._mean @ torch.where(self._valid, logits.sigmoid(), logits)
 
 
-def _bilinear_sampling(pixels: NDArray[np.int64], views: int, side: int, grid: int, device: torch.device) -> Tensor:
+def _bilinear_sampling(
+    pixels: NDArray[np.int64], views: int, side: int, grid: int, device: torch.device
+) -> SparseMatrix:
     """Sparse [P, J g g]: torch's bilinear upsampling from g to S (align_corners=False), at these pixels only."""
     source = np.maximum((np.arange(side) + 0.5) * (grid / side) - 0.5, 0.0)
     low = source.astype(np.int32)
@@ -207,32 +207,12 @@ def _bilinear_sampling(pixels: NDArray[np.int64], views: int, side: int, grid: i
     columns = (rows[:, :, None] + taps[column][:, None, :]).ravel()
     values = (shares[row][:, :, None] * shares[column][:, None, :]).ravel()
     starts = np.arange(0, 4 * len(pixels) + 1, 4, dtype=np.int32)
-    return _csr(starts, columns, values, (len(pixels), views * grid**2), device)
+    return SparseMatrix(csr_array((values, columns, starts), shape=(len(pixels), views * grid**2)), device=device)
 
 
-def _sparse(rows: NDArray[np.int64], values: NDArray[np.float64], count: int, device: torch.device) -> Tensor:
+def _sparse(rows: NDArray[np.int64], values: NDArray[np.float64], count: int, device: torch.device) -> SparseMatrix:
     """Sparse [count, P] with entries `values` [P, K] at (rows [P, K], pixel); equal places add up."""
     pixels, corners = rows.shape
     columns = np.repeat(np.arange(pixels, dtype=np.int32), corners)
     entries = (values.ravel().astype(np.float32), (rows.ravel().astype(np.int32), columns))
-    matrix = coo_array(entries, shape=(count, pixels)).tocsr()
-    return _csr(matrix.indptr, matrix.indices, matrix.data, (count, pixels), device)
-
-
-def _csr(
-    starts: NDArray[np.int32],
-    columns: NDArray[np.int32],
-    values: NDArray[np.float32],
-    shape: tuple[int, int],
-    device: torch.device,
-) -> Tensor:
-    """A float32 CSR tensor with 32-bit indices."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(starts).to(device),
-            torch.from_numpy(columns).to(device),
-            torch.from_numpy(values).to(device),
-            size=shape,
-            check_invariants=False,
-        )
+    return SparseMatrix(coo_array(entries, shape=(count, pixels)), device=device)
