@@ -202,6 +202,8 @@ class RetrievalEngine:
             _log.info("the catalogue's views were not finished")
         except InteractVLMError as error:
             _log.error("the catalogue's views cannot be built: %s", error)
+        except Exception:  # noqa: BLE001 - texts are answered all the same; a picture tries again
+            _log.exception("the catalogue's views cannot be built")
 
     async def _keep_refreshing(self) -> None:
         while True:

@@ -170,7 +170,7 @@ async def _(world: World) -> ServerError:
 async def _(world: World) -> ServerError:
     """Nothing can be added to what ships; told by the retrieval server itself, for changes pass no orchestrator."""
     tables = Tables(SimpleNamespace(close=lambda: None), folder=None, open_table=None, most_open=1)  # type: ignore[arg-type]
-    engine = RetrievalEngine(RetrievalConfig(), opening=lambda _: Opened(tables, None))
+    engine = RetrievalEngine(RetrievalConfig(prepare_views=False), opening=lambda _: Opened(tables, None))
     server = Server([RetrievalService(engine), RetrievalAdminService(engine, max_owner_meshes=1)], ServerConfig())
     await server.start()
     try:
@@ -194,7 +194,7 @@ async def _(world: World) -> ServerError:
 @way("DEPENDENCY_MISSING")
 async def _(world: World) -> ServerError:
     """Whom a pixel shows is the detector's to say, whose package the server lacks."""
-    world.patch.setattr("services.orchestrator.service._detector", lambda: None)
+    world.patch.setattr("services.orchestrator.service.load_detector", lambda: None)
     room = await world.build()
     asked = pb.PredictRequest(photo=world.photo, person={"point": {"x": 3, "y": 3}})
     return await refusal(room.contact.Predict(asked, timeout=30))
