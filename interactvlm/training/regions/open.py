@@ -19,7 +19,7 @@ from interactvlm.training.examples import ExampleBuilder, Lesson, QuestionMix
 from interactvlm.training.mixture import Mixture, seeded
 from interactvlm.training.model import TrainableModel
 from interactvlm.training.objective import training_objective
-from interactvlm.training.parameters import trained_tensors
+from interactvlm.training.parameters import official_name
 from interactvlm.training.phase import Phase, StepLoss, phase_recipe
 from interactvlm.training.regions.code import ContactCode, vertex_patches
 from interactvlm.training.surfaces import TrainingSurface
@@ -79,9 +79,11 @@ def open_regions(
         shown = {name: getattr(parts, name).item() for name in ("mask_focal", "mask_dice", "human")}
         return StepLoss(parts.total, shown, len(lessons))
 
-    mask_half = {name: p for name, p in model.named_parameters() if name.startswith(_MASK_HALF) and p.requires_grad}
-    kept = {id(p): name for name, p in trained_tensors(model).items()}
-    parameters = {kept[id(p)]: p for p in mask_half.values()}
+    parameters = {
+        official_name(name, model): parameter
+        for name, parameter in model.named_parameters()
+        if name.startswith(_MASK_HALF) and parameter.requires_grad
+    }
     phase = Phase(
         title="learning regions of the body",
         parameters={**parameters, **{f"code.{name}": p for name, p in code.named_parameters()}},

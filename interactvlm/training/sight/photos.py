@@ -21,7 +21,7 @@ from interactvlm.types import Task, WholePhoto
 from interactvlm.vlm.preprocess import PhotoPreprocessor
 from interactvlm.vlm.prompts import ANY_OBJECT, SCENE
 
-__all__ = ["CELL", "SightPhoto", "see"]
+__all__ = ["CELL", "SightPhoto", "questions", "see"]
 
 #: Samples along the side of one cell; what lies between them is not noticed.
 CELL = 4

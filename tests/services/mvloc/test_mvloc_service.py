@@ -1,17 +1,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from interactvlm.errors import CancelledError
 from interactvlm.geometry.mesh import Mesh, PointCloud
@@ -24,6 +20,7 @@ from interactvlm.wire import decode_body, decode_contact, encode_contact_query, 
 from services.mvloc.config import MvlocConfig
 from services.mvloc.model import Item, locate_batch
 from services.runtime.calls import OWNER_KEY
+from tests.services.stage_calls import held_worker, reason, waiting
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -61,35 +58,6 @@ def assert_same(got: Sequence[VertexContact], expected: Sequence[VertexContact])
     assert len(got) == len(expected)
     for one, other in zip(got, expected, strict=True):
         np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)
-
-
-def reason(error: grpc.aio.AioRpcError) -> tuple[str, str, list[str]]:
-    """(gRPC code, reason, fields) of a failed call."""
-    status = rpc_status.from_call(error)
-    assert status is not None
-    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-    for detail in status.details:
-        for message in (info, bad):
-            detail.Unpack(message)
-    return error.code().name, info.reason, [violation.field for violation in bad.field_violations]
-
-
-@asynccontextmanager
-async def held_device(running: Any) -> AsyncIterator[None]:
-    """The device's thread is busy for as long as the block lasts, so that what arrives waits together."""
-    release = threading.Event()
-    busy = asyncio.create_task(running.service.engine.worker.run(lambda: release.wait(30)))
-    try:
-        yield
-    finally:
-        release.set()
-        await busy
-
-
-async def waiting(running: Any, count: int) -> None:
-    async with asyncio.timeout(30):
-        while running.service.engine.pending < count:
-            await asyncio.sleep(0.005)
 
 
 @pytest.fixture
@@ -142,7 +110,7 @@ async def test_callers_of_one_surface_share_one_call(
     also_on_mesh = on_object(running, mesh, EMBEDDINGS[4:], ["[OSEG]"])
     await running.stub.LocateObject(on_mesh, metadata=as_owner("a"))  # a new surface fills most of a batch
     calls.clear()
-    async with held_device(running):
+    async with held_worker(running.service.engine):
         asked = [
             running.stub.LocateBody(on_body(running, EMBEDDINGS[:2], HUMAN)),
             running.stub.LocateObject(on_mesh, metadata=as_owner("a")),
@@ -150,7 +118,7 @@ async def test_callers_of_one_surface_share_one_call(
             running.stub.LocateObject(also_on_mesh, metadata=as_owner("b")),
         ]
         tasks = [asyncio.create_task(_await(call)) for call in asked]
-        await waiting(running, 4)
+        await waiting(running.service.engine, 4)
     responses = [contacts(response) for response in await asyncio.gather(*tasks)]
     assert sorted(calls) == [("body", 3), ("object mesh", 3)]
     assert_same(responses[0], library.locate_body(EMBEDDINGS[:2], HUMAN))
@@ -164,12 +132,12 @@ async def _await(call: Any) -> Any:
 
 
 async def test_a_cancelled_member_leaves_its_siblings_alone(running: Any, calls: list[tuple[str, int]]) -> None:
-    async with held_device(running):
+    async with held_worker(running.service.engine):
         tasks = [
             asyncio.create_task(_await(running.stub.LocateBody(on_body(running, EMBEDDINGS[i : i + 1], ["[HSEG]"]))))
             for i in range(3)
         ]
-        await waiting(running, 3)
+        await waiting(running.service.engine, 3)
         tasks[0].cancel()
         while running.service.engine.pending > 2:
             await asyncio.sleep(0.005)

@@ -3,16 +3,12 @@ from __future__ import annotations
 import asyncio
 import io
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
-from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_status import rpc_status
 from PIL import Image
 
 from interactvlm.errors import InputError
@@ -21,6 +17,7 @@ from interactvlm.v1 import retrieval_service_pb2 as pb
 from interactvlm.v1 import types_pb2
 from interactvlm.wire import from_tensor, to_tensor
 from services.runtime.metrics import REGISTRY
+from tests.services.stage_calls import held_worker, reason, waiting
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -37,35 +34,6 @@ def embedding(*numbers: float) -> pb.SearchRequest:
 
 def ids(response: pb.SearchResponse) -> list[str]:
     return [hit.id for hit in response.hits]
-
-
-def reason(error: grpc.aio.AioRpcError) -> tuple[str, str, list[str]]:
-    """(gRPC code, reason, fields) of a failed call."""
-    status = rpc_status.from_call(error)
-    assert status is not None
-    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-    for detail in status.details:
-        for message in (info, bad):
-            detail.Unpack(message)
-    return error.code().name, info.reason, [violation.field for violation in bad.field_violations]
-
-
-@asynccontextmanager
-async def held_worker(running: Any) -> AsyncIterator[None]:
-    """The worker's thread is busy for as long as the block lasts, so that what arrives waits together."""
-    release = threading.Event()
-    busy = asyncio.create_task(running.engine.worker.run(lambda: release.wait(30)))
-    try:
-        yield
-    finally:
-        release.set()
-        await busy
-
-
-async def waiting(running: Any, count: int) -> None:
-    async with asyncio.timeout(30):
-        while running.engine.pending < count:
-            await asyncio.sleep(0.005)
 
 
 async def _await(call: Any) -> Any:
@@ -143,10 +111,10 @@ async def test_callers_of_one_kind_are_one_call(toy: Any) -> None:
     toy.table.calls.clear()
     toy.table.threads.clear()
     before = _observed()
-    async with held_worker(toy):
+    async with held_worker(toy.engine):
         asked = [text("cup"), text("sofa"), embedding(0, 1, 0), text("racket"), embedding(1, 0, 0), text(limit=1)]
         tasks = [asyncio.create_task(_await(toy.stub.Search(request))) for request in asked]
-        await waiting(toy, len(asked))
+        await waiting(toy.engine, len(asked))
     responses = await asyncio.gather(*tasks)
     assert [ids(response)[0] for response in responses] == ["mug", "sofa", "racket", "racket", "mug", "mug"]
     assert sorted(toy.table.calls) == [("embedding", 2), ("text", 1), ("text", 3)]
@@ -159,10 +127,10 @@ def _observed() -> float:
 
 
 async def test_a_bad_member_and_a_cancelled_one_leave_the_others_alone(toy: Any) -> None:
-    async with held_worker(toy):
+    async with held_worker(toy.engine):
         asked = [embedding(1, 0, 0), embedding(1, 0), embedding(0, 1, 0), embedding(0, 0, 1)]
         tasks = [asyncio.create_task(_await(toy.stub.Search(request))) for request in asked]
-        await waiting(toy, 4)
+        await waiting(toy.engine, 4)
         tasks[2].cancel()
         while toy.engine.pending > 3:
             await asyncio.sleep(0.005)
@@ -174,7 +142,7 @@ async def test_a_bad_member_and_a_cancelled_one_leave_the_others_alone(toy: Any)
 
 
 async def test_a_deadline_holds_while_waiting(toy: Any) -> None:
-    async with held_worker(toy):
+    async with held_worker(toy.engine):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await toy.stub.Search(text(), timeout=0.3)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -377,9 +345,9 @@ async def test_it_tells_that_it_loads(start_toy: Any, toy_table: Any) -> None:
 
 async def test_a_drain_answers_what_is_inside(start_toy: Any, toy_table: Any) -> None:
     async with start_toy(toy_table()) as running:
-        async with held_worker(running):
+        async with held_worker(running.engine):
             asked = asyncio.create_task(_await(running.stub.Search(text())))
-            await waiting(running, 1)
+            await waiting(running.engine, 1)
             stopping = asyncio.create_task(running.server.stop())
             await asyncio.sleep(0.1)
         assert ids(await asked)[0] == "mug"
@@ -388,9 +356,9 @@ async def test_a_drain_answers_what_is_inside(start_toy: Any, toy_table: Any) ->
 
 async def test_queries_that_wait_are_bounded(start_toy: Any, toy_table: Any, picture: bytes) -> None:
     async with start_toy(toy_table(), waiting_bytes=5000) as running:
-        async with held_worker(running):
+        async with held_worker(running.engine):
             first = asyncio.create_task(_await(running.stub.Search(pb.SearchRequest(crop=picture))))
-            await waiting(running, 1)
+            await waiting(running.engine, 1)
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await running.stub.Search(pb.SearchRequest(crop=picture + bytes(4000)))
         assert reason(caught.value)[:2] == ("RESOURCE_EXHAUSTED", "QUEUE_FULL")

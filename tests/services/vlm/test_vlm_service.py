@@ -2,16 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from interactvlm.types import ContactAnswer, Question, Task
 from interactvlm.v1 import vlm_service_pb2
@@ -20,6 +17,7 @@ from interactvlm.wire import decode_answer, decode_image, encode_question, to_te
 from services.runtime.calls import OWNER_KEY
 from services.runtime.metrics import CACHE_REQUESTS
 from services.vlm.config import VlmConfig
+from tests.services.stage_calls import held_worker, reason, waiting
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -47,35 +45,6 @@ def assert_same(got: Sequence[ContactAnswer], expected: Sequence[ContactAnswer])
         assert (one.embedding is None) == (other.embedding is None)
         if one.embedding is not None:
             np.testing.assert_allclose(one.embedding, other.embedding, atol=1e-5)
-
-
-def reason(error: grpc.aio.AioRpcError) -> tuple[str, str, list[str]]:
-    """(gRPC code, reason, fields) of a failed call."""
-    status = rpc_status.from_call(error)
-    assert status is not None
-    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-    for detail in status.details:
-        for message in (info, bad):
-            detail.Unpack(message)
-    return error.code().name, info.reason, [violation.field for violation in bad.field_violations]
-
-
-@asynccontextmanager
-async def held_device(running: Any) -> AsyncIterator[None]:
-    """The device's thread is busy for as long as the block lasts, so that what arrives waits together."""
-    release = threading.Event()
-    busy = asyncio.create_task(running.service.engine.worker.run(lambda: release.wait(30)))
-    try:
-        yield
-    finally:
-        release.set()
-        await busy
-
-
-async def waiting(running: Any, count: int) -> None:
-    async with asyncio.timeout(30):
-        while running.service.engine.pending < count:
-            await asyncio.sleep(0.005)
 
 
 @pytest.fixture
@@ -108,12 +77,12 @@ async def test_concurrent_callers_share_one_batch(
 ) -> None:
     asked = [QUESTIONS[:1], QUESTIONS[1:], QUESTIONS, QUESTIONS[:1]]
     order = [0, 1, 2, 0]
-    async with held_device(running):
+    async with held_worker(running.service.engine):
         tasks = [
             asyncio.create_task(ask(running, request(photos[i], questions), f"owner {k}"))
             for k, (i, questions) in enumerate(zip(order, asked, strict=True))
         ]
-        await waiting(running, len(tasks))
+        await waiting(running.service.engine, len(tasks))
     responses = await asyncio.gather(*tasks)
     # Equal photos are read once, and equal questions on them answered once, whoever asks.
     assert calls == [(3, 6)]
@@ -125,9 +94,9 @@ async def test_concurrent_callers_share_one_batch(
 async def test_a_cancelled_member_leaves_its_siblings_alone(
     running: Any, photos: list[bytes], calls: list[tuple[int, int]]
 ) -> None:
-    async with held_device(running):
+    async with held_worker(running.service.engine):
         tasks = [asyncio.create_task(ask(running, request(photos[i]), f"sibling {i}")) for i in range(3)]
-        await waiting(running, 3)
+        await waiting(running.service.engine, 3)
         tasks[1].cancel()
         while running.service.engine.pending > 2:
             await asyncio.sleep(0.005)
@@ -138,7 +107,7 @@ async def test_a_cancelled_member_leaves_its_siblings_alone(
 
 
 async def test_an_expired_call_never_starts(running: Any, photos: list[bytes], calls: list[tuple[int, int]]) -> None:
-    async with held_device(running):
+    async with held_worker(running.service.engine):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await ask(running, request(photos[0]), "late", timeout=0.3)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -158,12 +127,12 @@ async def test_a_poisonous_photo_fails_alone(
 
     monkeypatch.setattr(ContactVLM, "answer", breaking)
     names = ["mug", "poison", "book"]
-    async with held_device(running):
+    async with held_worker(running.service.engine):
         tasks = [
             asyncio.create_task(ask(running, request(photos[0], [Question(Task.SEMANTIC, name)]), f"poison {name}"))
             for name in names
         ]
-        await waiting(running, 3)
+        await waiting(running.service.engine, 3)
     first, poisoned, last = await asyncio.gather(*tasks, return_exceptions=True)
     assert len(first.answers) == len(last.answers) == 1
     assert reason(poisoned)[:2] == ("INTERNAL", "INTERNAL")
