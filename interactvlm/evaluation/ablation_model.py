@@ -113,7 +113,7 @@ class AblatedModel(TrainableModel):
             object_camera=model.object_camera,
         )
         made.case = case
-        made._code = model._code
+        made.contact_code = model.contact_code
         return made
 
     def forward(self, examples: Sequence[TrainingExample], weights: LossWeights | None = None) -> LossParts:

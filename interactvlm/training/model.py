@@ -99,11 +99,11 @@ class TrainableModel(nn.Module):
         self.object_predictor = object_predictor
         self.neck = neck
         self.object_camera = object_camera
-        self._code: tuple[ContactCode, float] | None = None
+        self.contact_code: tuple[ContactCode, float] | None = None
 
     def teach(self, code: ContactCode, weight: float) -> None:
         """Let contact tokens' embeddings come close to a contact code, by a weight; the code itself stays as it is."""
-        self._code = (code, weight)  # a tuple hides it from the module tree: it is no part of the model
+        self.contact_code = (code, weight)  # a tuple hides it from the module tree: it is no part of the model
 
     @classmethod
     def from_folder(cls, folder: Path, *, device: torch.device | str = "cpu") -> TrainableModel:
@@ -202,9 +202,9 @@ class TrainableModel(nn.Module):
     def _distance_to_code(self, examples: Sequence[TrainingExample], embeddings: Tensor) -> Tensor:
         """Mean squared distance between embeddings and the codes of the contact they mean, weighted."""
         rows = [i for i, example in enumerate(examples) if example.body_contact is not None]
-        if self._code is None or not rows:
+        if self.contact_code is None or not rows:
             return embeddings.new_zeros(())
-        code, weight = self._code
+        code, weight = self.contact_code
         contact = torch.stack([c for example in examples if (c := example.body_contact) is not None])
         with torch.no_grad():
             wanted = code(contact.to(embeddings.device))

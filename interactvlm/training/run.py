@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from interactvlm.body.template import BodyTemplate, load_template
+from interactvlm.body.template import BodyTemplate
 from interactvlm.checkpoints.config import ReleaseConfig
-from interactvlm.config import Settings, load_settings
+from interactvlm.config import load_settings
 from interactvlm.datasets.sample import ContactSample
 from interactvlm.errors import InputError
-from interactvlm.loading import OpenedCheckpoint, load_body
 from interactvlm.mvloc.model import BodySource
 from interactvlm.training.batches import Batches, PhotoFeatures
 from interactvlm.training.config import TrainingConfig
 from interactvlm.training.examples import ExampleBuilder
-from interactvlm.training.feature_cache import FeatureCache, feature_key
+from interactvlm.training.feature_cache import FeatureCache
+from interactvlm.training.frozen_parts import open_body, open_vision, tower_identity, tower_path
 from interactvlm.training.initialise import projector_in_range
 from interactvlm.training.model import TrainableModel
 from interactvlm.training.parameters import fill, trained_tensors
@@ -38,10 +38,8 @@ from interactvlm.training.trainer import Trainer, make_accelerator
 from interactvlm.training.validation import LiveModel, validate
 from interactvlm.types import Task
 from interactvlm.vlm.model import ContactVLM
-from interactvlm.vlm.nano.packages import file_sha256
 from interactvlm.vlm.projector import BlockProjector
 from interactvlm.vlm.tokenizer import load_tokenizer
-from interactvlm.vlm.vision import VisionTower
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -152,16 +150,16 @@ def open_run(
     cache = Path(run.cache).expanduser() if run.cache else load_settings().cache_path / "training"
 
     tokenizer = load_tokenizer(base, release)
-    vision = _vision(config, base, release, device, half)
+    vision = open_vision(config, base, release, device, half)
     shape = (vision.image_tokens, vision.width)
     features = PhotoFeatures(
         vision,
-        FeatureCache(cache / f"photos-{_identity(_tower_path(config, base, release), release)}", shape),
+        FeatureCache(cache / f"photos-{tower_identity(tower_path(config, base, release), release)}", shape),
     )
     # Sharded parameters are gathered in one dtype: frozen ones then stay as wide as trained ones.
     frozen = torch.float32 if steps.parallel == "fsdp2" else half
     model = prepare_model(base, config.model, device=device, frozen_dtype=frozen, seed=steps.seed)
-    source, template = body or _body(config, base, release, device)
+    source, template = body or open_body(config, base, release, device)
     surfaces = TrainingSurfaces(
         base,
         body=source,
@@ -264,54 +262,6 @@ def _table(model: TrainableModel) -> Tensor:
     embedding: Any = model.network.model.embed_tokens
     table: Tensor = embedding.frozen if hasattr(embedding, "frozen") else embedding.weight
     return table.detach().float().cpu()
-
-
-def _tower_path(config: TrainingConfig, base: Path, release: ReleaseConfig) -> Path:
-    from interactvlm.checkpoints.companions import find_vision_tower
-
-    if config.model.vision_tower:
-        return Path(config.model.vision_tower).expanduser()
-    found = base / release.vision_tower_dir if release.vision_tower_dir else find_vision_tower(base)
-    if found is None:
-        raise InputError("model.vision_tower", "is not given, and no CLIP folder lies beside the checkpoint")
-    return found
-
-
-def _identity(tower: Path, release: ReleaseConfig) -> str:
-    """What decides photo features: the tower's files and how its output is arranged."""
-    files = sorted((*tower.glob("*.safetensors"), *tower.glob("*config.json")))
-    arranged = f"{release.mm_vision_select_layer} {release.vision_pool} {release.vision_merge}"
-    return feature_key(arranged, *(file_sha256(path) for path in files))
-
-
-def _vision(
-    config: TrainingConfig, base: Path, release: ReleaseConfig, device: torch.device, dtype: torch.dtype
-) -> VisionTower:
-    return VisionTower.from_folder(
-        _tower_path(config, base, release),
-        select_layer=release.mm_vision_select_layer,
-        pool=release.vision_pool,
-        merge=release.vision_merge,
-        device=device,
-        dtype=dtype,
-    )
-
-
-def _body(
-    config: TrainingConfig, base: Path, release: ReleaseConfig, device: torch.device
-) -> tuple[BodySource, BodyTemplate]:
-    """What human contact lies on in the renders, and the template with its parts."""
-    from interactvlm.checkpoints.companions import BODY_RENDER_FILES
-    from interactvlm.mvloc.surfaces import OfficialBody
-
-    if release.body_topology == "anny":
-        template = load_template("anny")
-        return template, template
-    settings = Settings(model=str(base), body=config.model.body)
-    opened = OpenedCheckpoint(settings, base, base.name, release, device, torch.float32)
-    folder, template = load_body(opened)
-    rendered = folder is not None and all((folder / name).is_file() for name in BODY_RENDER_FILES)
-    return (OfficialBody(folder, template.vertex_count) if folder and rendered else template), template
 
 
 def _autocast(accelerator: Accelerator) -> Any:
